@@ -1,0 +1,317 @@
+"""The process's files: the descriptors, and the paths that lead to what they name.
+
+What a descriptor refers to is in descriptions.py and beside it; here the look-up of paths speaks to the host.
+"""
+
+import os
+import posixpath
+import random
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from emuleak.kernel import abi, procfs
+from emuleak.kernel.abi import SyscallError
+from emuleak.kernel.descriptions import Description, readable, release, writable
+from emuleak.kernel.hostfiles import Directory, HostFile, Listing, StdStream, scan
+from emuleak.kernel.mappings import FileMappings
+from emuleak.kernel.memoryfiles import Device, MemoryFile, ProcFile
+from emuleak.kernel.sockets import Socket
+
+_PATH_MAX = 4096
+_RLIMIT_NOFILE = 7
+_RANDOM_MAX = (1 << 25) - 1  # the longest read that random(4) grants
+_SPECIAL = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_FROM_SYSROOT = ("/lib", "/usr/", "/etc/")
+_SOURCES: dict[str, Callable[[int], bytes]] = {"null": lambda _size: b"", "zero": bytes, "full": bytes}
+
+
+class FileSystem:
+    """The process's files: its descriptors, its working directory and umask, and what its paths mean.
+
+    The kernel fills in `program`, `arguments`, `pid`, `limits` and `proc` - what to answer for a name in /proc/self.
+    `random` is the run's one source of random bytes.
+    """
+
+    def __init__(
+        self, *, sysroot: str = "/", stdin: bytes | str | None = None, capture: bool = False, seed: int = 0
+    ) -> None:
+        self.sysroot = sysroot.rstrip("/")
+        self.random = random.Random(seed)
+        self.cwd = os.getcwd().replace(os.sep, "/")
+        self.umask = 0o022
+        self.pid, self.ppid = 4711, 4710
+        self.program = ""
+        self.arguments: Sequence[bytes] = ()
+        self.limits: Mapping[int, tuple[int, int]] = {}
+        self.proc = procfs.texts(self)
+        self.mappings: FileMappings | None = None
+        self.listeners: dict[str, Socket] = {}
+        self._table: dict[int, Description] = {}
+        self._close_on_exec: set[int] = set()
+        self._open_standard(stdin, capture)
+        # Kept apart: the guest may close the descriptor.
+        self._captured = {fd: file for fd, file in self._table.items() if isinstance(file, MemoryFile)}
+
+    def _open_standard(self, stdin: bytes | str | None, capture: bool) -> None:
+        """Descriptors 0, 1, 2: the emulator's own, or the bytes or the file given and buffers to collect output."""
+        for fd, name in enumerate(_STANDARD):
+            mode = abi.O_WRONLY if fd else 0
+            try:
+                if fd == 0 and isinstance(stdin, bytes):
+                    self._table[fd] = MemoryFile(name, mode, stdin)
+                elif fd == 0 and isinstance(stdin, str):
+                    self._table[fd] = HostFile(os.open(stdin, abi.host_open_flags(0)), stdin, abi.O_LARGEFILE)
+                elif fd and capture:
+                    self._table[fd] = MemoryFile(name, mode | abi.O_APPEND, mode=stat.S_IFREG | 0o600)
+                else:
+                    terminal = os.ttyname(fd) if hasattr(os, "ttyname") and os.isatty(fd) else ""
+                    self._table[fd] = StdStream(fd, terminal or name, abi.O_RDWR if terminal else mode)
+            except OSError:
+                # The host was started without this stream: so is the guest. A file that was named must be there.
+                if fd == 0 and stdin is not None:
+                    raise
+                continue
+            self._table[fd].references = 1
+
+    def output(self, fd: int) -> bytes:
+        """What the guest wrote to 1 or 2, when its output is captured."""
+        return bytes(self._captured[fd].data)
+
+    # ---- descriptors
+
+    @property
+    def limit(self) -> int:
+        """RLIMIT_NOFILE of getrlimit(2)."""
+        return self.limits.get(_RLIMIT_NOFILE, (1024, 0))[0]
+
+    def descriptors(self) -> list[int]:
+        """The open descriptors, by number."""
+        return sorted(self._table)
+
+    def get(self, fd: int) -> Description:
+        """What a descriptor refers to. Raises SyscallError EBADF."""
+        try:
+            return self._table[fd]
+        except KeyError:
+            raise SyscallError("EBADF") from None
+
+    def lowest(self, minimum: int = 0) -> int:
+        """The lowest free descriptor. Raises SyscallError EMFILE."""
+        fd = minimum
+        while fd in self._table:
+            fd += 1
+        if fd >= self.limit:
+            raise SyscallError("EMFILE")
+        return fd
+
+    def add(self, description: Description, *, minimum: int = 0, cloexec: bool = False) -> int:
+        """Give a description its (next) descriptor. Raises SyscallError EMFILE; the description is then closed."""
+        try:
+            fd = self.lowest(minimum)
+        except SyscallError:
+            release(description)
+            raise
+        self.place(fd, description, cloexec=cloexec)
+        return fd
+
+    def add_pair(self, pair: tuple[Description, Description], *, cloexec: bool) -> tuple[int, int]:
+        """Two descriptors or, when one is too many, none. Raises SyscallError EMFILE."""
+        first = self.add(pair[0], cloexec=cloexec)
+        try:
+            return first, self.add(pair[1], cloexec=cloexec)
+        except SyscallError:
+            self.close(first)
+            raise
+
+    def place(self, fd: int, description: Description, *, cloexec: bool = False) -> None:
+        """Make this very descriptor refer to `description`, closing what it was: dup2(2)."""
+        description.references += 1
+        if fd in self._table:
+            self.close(fd)
+        self._table[fd] = description
+        self.set_cloexec(fd, cloexec)
+
+    def close(self, fd: int) -> None:
+        """close(2). Raises SyscallError EBADF."""
+        description = self.get(fd)
+        del self._table[fd]
+        self._close_on_exec.discard(fd)
+        description.references -= 1
+        release(description)
+
+    def cloexec(self, fd: int) -> bool:
+        """FD_CLOEXEC of fcntl(2)."""
+        return fd in self._close_on_exec
+
+    def set_cloexec(self, fd: int, on: bool) -> None:
+        """Set or clear FD_CLOEXEC."""
+        (self._close_on_exec.add if on else self._close_on_exec.discard)(fd)
+
+    def close_all(self) -> None:
+        """Store what is mapped and give every host descriptor back: the process has ended."""
+        if self.mappings is not None:
+            self.mappings.close()
+        for fd in self.descriptors():
+            self.close(fd)
+
+    def mappable(self, fd: int, shared_write: int | bool) -> Description:
+        """The file that mmap(2) shows. Raises SyscallError EBADF, EACCES, or ENODEV for what has no pages."""
+        description = self.get(fd)
+        if description.flags & abi.O_PATH:
+            raise SyscallError("EBADF")
+        if not readable(description) or (shared_write and not writable(description)):
+            raise SyscallError("EACCES")
+        if not isinstance(description, HostFile | MemoryFile | Device) or description.host_fd() is not None:
+            raise SyscallError("ENODEV")
+        if isinstance(description, Device) and description.path != "/dev/zero":
+            raise SyscallError("ENODEV")
+        return description
+
+    def agree(self, description: Description) -> None:
+        """Before and after a file is read or written: its shared mappings and the file become alike."""
+        if self.mappings is not None and isinstance(description, HostFile | MemoryFile):
+            self.mappings.agree(description)
+
+    # ---- paths
+
+    def host_path(self, path: str) -> str:
+        """Where the host keeps an absolute path of the guest's."""
+        if self.sysroot and path.startswith(_FROM_SYSROOT) and os.path.lexists(self.sysroot + path):
+            return self.sysroot + path
+        return path
+
+    def resolve(self, dirfd: int, path: str, *, empty: bool = False) -> str:
+        """The absolute path the guest means, see path_resolution(7); `empty` allows "", which is dirfd itself.
+
+        Links and dots stay in: it is the host that follows them. Raises SyscallError.
+        """
+        if not path and not empty:
+            raise SyscallError("ENOENT")
+        if len(os.fsencode(path)) >= _PATH_MAX:
+            raise SyscallError("ENAMETOOLONG")
+        if path.startswith("/") or os.path.isabs(path):
+            return path
+        base = self.cwd
+        if dirfd != abi.AT_FDCWD:
+            description = self.get(dirfd)
+            if path and not isinstance(description, Directory):
+                raise SyscallError("ENOTDIR")
+            base = description.path
+        return posixpath.join(base, path) if path else base
+
+    def special(self, path: str) -> str | None:
+        """The name under which an absolute path is served from here; None for the host's files."""
+        name = "/" + posixpath.normpath(path).lstrip("/")
+        if name in _STANDARD:
+            return f"/proc/self/fd/{_STANDARD[name]}"
+        for prefix, own in ((f"/proc/{self.pid}", "/proc/self"), ("/dev/fd", "/proc/self/fd")):
+            if name == prefix or name.startswith(prefix + "/"):
+                name = own + name[len(prefix) :]
+        return name if name in _SPECIAL or name == "/proc/self" or name.startswith("/proc/self/") else None
+
+    @contextmanager
+    def creating(self) -> Iterator[None]:
+        """Create host files under the guest's umask; the host's own comes back at once."""
+        mine = os.umask(self.umask)
+        try:
+            yield
+        finally:
+            os.umask(mine)
+
+    def change_directory(self, path: str) -> None:
+        """chdir(2) to an absolute path: the host's directory stays where it is. Raises SyscallError or OSError."""
+        host = self.host_path(path)
+        if not stat.S_ISDIR(os.stat(host).st_mode):
+            raise SyscallError("ENOTDIR")
+        if not os.access(host, os.X_OK):
+            raise SyscallError("EACCES")
+        self.cwd = posixpath.normpath(path) if host != path else os.path.realpath(host).replace(os.sep, "/")
+
+    def stat(self, path: str, *, follow: bool = True) -> os.stat_result:
+        """stat(2) or lstat(2) of an absolute path. Raises SyscallError or OSError."""
+        name = self.special(path)
+        if name is None:
+            return os.stat(self.host_path(path), follow_symlinks=follow)
+        if not follow and self._link(name) is not None:
+            return abi.memory_stat(stat.S_IFLNK | 0o777, 0, 1)
+        description = self._open_special(name, 0)
+        try:
+            return description.stat()
+        finally:
+            release(description)
+
+    def readlink(self, path: str) -> str:
+        """readlink(2) of an absolute path. Raises SyscallError or OSError."""
+        name = self.special(path)
+        if name is None:
+            return os.readlink(self.host_path(path))
+        target = self._link(name)
+        if target is None:
+            self.stat(path)
+            raise SyscallError("EINVAL")
+        return target
+
+    def open(self, path: str, flags: int, mode: int) -> Description:
+        """open(2) of an absolute path. Raises SyscallError or OSError."""
+        name = self.special(path)
+        if name is not None:
+            return self._open_special(name, flags)
+        host = self.host_path(path)
+        kept = abi.status_flags(flags)
+        wanted = abi.host_open_flags(flags)
+        try:
+            with self.creating():
+                fd = os.open(host, wanted, mode & 0o7777)
+        except PermissionError:
+            # Windows opens no directory; elsewhere this one may not be read.
+            if flags & abi.O_ACCMODE or not os.path.isdir(host) or not os.access(host, os.R_OK):
+                raise
+            return Directory(path, kept, host, None, lambda: scan(host, None))
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            return Directory(path, kept, host, fd, lambda: scan(host, fd))
+        return HostFile(fd, path, kept)
+
+    # ---- what is served from memory
+
+    def _link(self, name: str) -> str | None:
+        """The target of a link in /proc/self. Raises SyscallError ENOENT for a descriptor that is not open."""
+        links = {"/proc/self": str(self.pid), "/proc/self/exe": self.program}
+        links |= {"/proc/self/cwd": self.cwd, "/proc/self/root": "/"}
+        if name.startswith("/proc/self/fd/"):
+            return self._by_number(name).path
+        return links.get(name)
+
+    def _by_number(self, name: str) -> Description:
+        number = name.removeprefix("/proc/self/fd/")
+        if not number.isdecimal() or int(number) not in self._table:
+            raise SyscallError("ENOENT")
+        return self._table[int(number)]
+
+    def _open_special(self, name: str, flags: int) -> Description:
+        """A description of what `special` named; one of /proc/self/fd is shared. Raises SyscallError."""
+        kept = abi.status_flags(flags)
+        leaf = posixpath.basename(name)
+        if name in _SPECIAL:
+            return Device(name, kept, self._random_bytes if leaf.endswith("random") else _SOURCES[leaf])
+        if name.startswith("/proc/self/fd/"):
+            return self._by_number(name)
+        target = self._link(name)
+        if target is not None and name != "/proc/self":
+            return self.open(target, flags, 0)
+        if leaf in self.proc and name == f"/proc/self/{leaf}":
+            if flags & abi.O_ACCMODE:
+                raise SyscallError("EACCES")
+            return ProcFile(name, kept, self.proc[leaf]())
+        if name not in {"/proc/self", "/proc/self/fd"}:
+            raise SyscallError("ENOENT")
+        return Directory(name, kept, "/", None, lambda: self._list(name))
+
+    def _random_bytes(self, size: int) -> bytes:
+        return self.random.randbytes(min(size, _RANDOM_MAX))
+
+    def _list(self, name: str) -> Listing:
+        """The entries of /proc/self and of /proc/self/fd."""
+        names = [str(fd) for fd in self.descriptors()] if name.endswith("fd") else [*sorted(self.proc), "exe", "fd"]
+        return [(index + 1, 0, entry) for index, entry in enumerate([".", "..", *names])]
