@@ -1,0 +1,78 @@
+"""The default policy: fresh addresses in order of allocation; a freed block serves the next request of its capacity.
+
+Blocks are never split or merged: what one capacity leaves no other can use. The price in addresses is small against the
+range of 64 GiB, since a large block's memory goes back to the host when it is freed. A capacity with its gap is a
+multiple of 16 bytes; those of large blocks are fewer (at most an eighth of the block is given away), so that a buffer
+that grows and grows by realloc finds the places of its forerunners.
+"""
+
+from emuleak.allocators.base import ALIGNMENT, GAP, Allocator
+
+_LARGE = 1 << 16
+_STEPS = 3  # a large capacity has only this many bits below its leading one
+
+
+def _capacity(size: int) -> int:
+    """Bytes from the start of a block of `size` bytes to the gap behind it."""
+    total = max(size + GAP, 2 * ALIGNMENT)
+    step = ALIGNMENT if size <= _LARGE else 1 << (total.bit_length() - 1 - _STEPS)
+    return ((total + step - 1) & -step) - GAP
+
+
+class ExactFit(Allocator):
+    """Owner of the range `[base, base + size)`."""
+
+    def __init__(self, base: int, size: int) -> None:
+        self._top = base
+        self._end = base + size
+        self._placed: dict[int, tuple[int, int]] = {}  # address to (capacity, alignment)
+        self._bins: dict[tuple[int, int], list[int]] = {}
+
+    @property
+    def top(self) -> int:
+        """One past the highest address ever used."""
+        return self._top
+
+    def malloc(self, size: int) -> int:
+        """See Allocator."""
+        return self._place((_capacity(size), ALIGNMENT))
+
+    def reserve(self, size: int, count: int) -> list[int]:
+        """See Allocator: the same addresses as that many calls of malloc, at a tenth of the price."""
+        wanted = (_capacity(size), ALIGNMENT)
+        bin_ = self._bins.get(wanted, [])
+        reused = bin_[-count:][::-1] if count else []
+        del bin_[len(bin_) - len(reused) :]
+        step = wanted[0] + GAP
+        start = (self._top + ALIGNMENT - 1) & -ALIGNMENT
+        fresh = max(min(count - len(reused), (self._end - start) // step), 0)
+        if fresh:
+            self._top = start + fresh * step
+        addresses = [*reused, *range(start, start + fresh * step, step)]
+        self._placed.update(dict.fromkeys(addresses, wanted))
+        return addresses
+
+    def memalign(self, alignment: int, size: int) -> int:
+        """See Allocator."""
+        return self._place((_capacity(size), max(alignment, ALIGNMENT)))
+
+    def free(self, address: int) -> None:
+        """See Allocator."""
+        self._bins.setdefault(self._placed.pop(address), []).append(address)
+
+    def usable_size(self, address: int) -> int:
+        """See Allocator."""
+        return self._placed[address][0]
+
+    def _place(self, wanted: tuple[int, int]) -> int:
+        bin_ = self._bins.get(wanted)
+        if bin_:
+            address = bin_.pop()
+        else:
+            capacity, alignment = wanted
+            address = (self._top + alignment - 1) & -alignment
+            if address + capacity + GAP > self._end:
+                return 0
+            self._top = address + capacity + GAP
+        self._placed[address] = wanted
+        return address

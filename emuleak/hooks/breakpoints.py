@@ -1,0 +1,37 @@
+"""One-shot breakpoints: a function of ours is called the first time the guest reaches an address."""
+
+from collections.abc import Callable
+from typing import Final
+
+from emuleak.machine import BREAKPOINT, Machine
+from emuleak.memory import AddressSpace
+
+_INT3: Final = b"\xcc"
+
+
+class Breakpoints:
+    """Owner of the INT3 instructions put into the guest; an INT3 of the guest's own stays what it is, a SIGTRAP."""
+
+    def __init__(self, machine: Machine, memory: AddressSpace) -> None:
+        self._machine = machine
+        self._memory = memory
+        self._set: dict[int, tuple[bytes, Callable[[], None]]] = {}
+        machine.traps[BREAKPOINT] = self._hit
+
+    def once(self, site: int, action: Callable[[], None]) -> None:
+        """Call `action` the first time the guest reaches `site`, before it executes the instruction there."""
+        if site not in self._set:
+            self._set[site] = (bytes(self._memory.peek(site, 1)), action)
+            self._memory.poke(site, _INT3)
+
+    def _hit(self) -> None:
+        site = self._machine.get("rip") - 1
+        known = self._set.pop(site, None)
+        if known is None:
+            self._machine.raise_exception(BREAKPOINT)
+            return
+        original, action = known
+        self._memory.poke(site, original)
+        self._machine.flush_code()
+        self._machine.set("rip", site)
+        action()

@@ -1,0 +1,35 @@
+"""Strategy `entry`: the first instruction of the allocator's own functions, in whichever module holds the C library.
+
+It sees every call that reaches the library's allocator: through stubs, through pointers, from -fno-plt code, from the
+library itself, in static programs. What it cannot see is which way the call came.
+"""
+
+from emuleak.events import Op
+from emuleak.hooks.base import NAMES, is_c_library, served_functions
+from emuleak.hooks.gate import Gate
+from emuleak.loader import Module, Process
+
+
+class Entry:
+    """See the module's docstring."""
+
+    name = "entry"
+
+    def install(self, process: Process, gate: Gate) -> None:
+        """See HookStrategy."""
+
+        def hook(module: Module) -> None:
+            if not is_c_library(module):
+                return
+            if location := module.address_of("__errno_location"):
+                gate.errno_location(location)
+            # Aliases share an address; the first name in NAMES is the public one and says what the function is.
+            sites: dict[int, Op] = {}
+            for name, site in served_functions(module).items():
+                sites.setdefault(site, NAMES[name])
+            for site, op in sites.items():
+                gate.divert(site, op)
+
+        process.listeners.append(hook)
+        for module in process.modules:
+            hook(module)
