@@ -1,1 +1,1 @@
-""""""
+"""Detectors: from the log of a run to findings."""

@@ -1,1 +1,1 @@
-""""""
+"""The frozen report and its writers, one a format."""

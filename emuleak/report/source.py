@@ -1,0 +1,81 @@
+"""Lines of the guest's source, for the report: what cannot be read is simply not shown."""
+
+import os
+import stat
+from collections.abc import Iterable
+from typing import NamedTuple
+
+MAX_FILE_BYTES = 16 << 20
+MAX_LINE_CHARS = 400
+_MAX_FILES = 8
+
+
+class SourceLine(NamedTuple):
+    """One line of an excerpt; `here` marks the line that was asked for."""
+
+    number: int
+    text: str
+    here: bool
+
+
+class Sources:
+    """Reads excerpts and remembers the last few files.
+
+    The paths come from the debug information of a program that nobody vouches for: it may name a pipe, a device or
+    somebody's private file. Only regular files are opened, and with `roots` only those below one of the directories.
+    """
+
+    def __init__(self, roots: Iterable[str] | None = None) -> None:
+        self._roots = None if roots is None else tuple(os.path.realpath(root) for root in roots)
+        self._files: dict[str, list[bytes] | None] = {}
+
+    def excerpt(self, file: str | None, line: int | None, context: int = 1) -> tuple[SourceLine, ...]:
+        """The line with `context` lines around it, tabs expanded and common indentation removed; () if unreadable."""
+        if file is None or line is None or line < 1:
+            return ()
+        lines = self._lines(file)
+        if lines is None or line > len(lines):
+            return ()
+        first = max(1, line - context)
+        wanted = [_decode(raw) for raw in lines[first - 1 : line + context]]
+        return _trimmed(_dedented(wanted), first, line)
+
+    def _lines(self, file: str) -> list[bytes] | None:
+        if file not in self._files:
+            if len(self._files) >= _MAX_FILES:
+                self._files.pop(next(iter(self._files)))
+            self._files[file] = self._read(file)
+        return self._files[file]
+
+    def _read(self, file: str) -> list[bytes] | None:
+        try:
+            if not self._allowed(file) or not stat.S_ISREG(os.stat(file).st_mode):
+                return None
+            with open(file, "rb") as stream:
+                data = stream.read(MAX_FILE_BYTES + 1)
+        except (OSError, ValueError):  # ValueError: a zero byte in the name
+            return None
+        if len(data) > MAX_FILE_BYTES or b"\0" in data:
+            return None
+        return data.removesuffix(b"\n").split(b"\n")
+
+    def _allowed(self, file: str) -> bool:
+        if self._roots is None:
+            return True
+        real = os.path.realpath(file)
+        return any(real.startswith(root.rstrip(os.sep) + os.sep) for root in self._roots)
+
+
+def _decode(raw: bytes) -> str:
+    return raw[:MAX_LINE_CHARS].decode(errors="replace").rstrip().expandtabs(4)
+
+
+def _dedented(lines: list[str]) -> list[str]:
+    margin = min((len(line) - len(line.lstrip()) for line in lines if line), default=0)
+    return [line[margin:] for line in lines]
+
+
+def _trimmed(lines: list[str], first: int, here: int) -> tuple[SourceLine, ...]:
+    """Context that is an empty line tells nothing."""
+    numbered = [SourceLine(number, text, number == here) for number, text in enumerate(lines, first)]
+    return tuple(line for line in numbered if line.here or line.text)
