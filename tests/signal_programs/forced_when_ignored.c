@@ -1,0 +1,3 @@
+#include "common.h"
+
+int main(void) { signal(SIGFPE, SIG_IGN); volatile int zero = 0; return 5 / zero; }

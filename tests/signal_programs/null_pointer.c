@@ -1,0 +1,3 @@
+#include "common.h"
+
+int main(void) { ((char *)NULL)[0x123] = 1; }

@@ -1,0 +1,3 @@
+#include "common.h"
+
+int main(int argc, char **argv) { raise(atoi(argv[1])); return 7; }
