@@ -1,0 +1,8 @@
+/* Start-up and nothing else. */
+#include <stdio.h>
+
+int main(void)
+{
+    puts("hello");
+    return 0;
+}
