@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from capstone import Cs
 
-_disassembler: "Cs | None" = None
+_engines: "dict[bool, Cs]" = {}
 _IMPLIED = {"push": ("rsp", -8), "call": ("rsp", -8), "pop": ("rsp", 0), "ret": ("rsp", 0), "leave": ("rbp", 0)}
 
 
-def _engine() -> "Cs":
-    global _disassembler  # noqa: PLW0603 - one engine for all; it has no state of its own
-    if _disassembler is None:
+def _engine(*, detail: bool = False) -> "Cs":
+    """The disassembler; `detail` tells operands and registers, too. It has no state of its own."""
+    if detail not in _engines:
         # Imported late: 70 ms that most runs need not pay.
         from capstone import CS_ARCH_X86, CS_MODE_64, Cs  # noqa: PLC0415
 
-        _disassembler = Cs(CS_ARCH_X86, CS_MODE_64)
-    return _disassembler
+        _engines[detail] = Cs(CS_ARCH_X86, CS_MODE_64)
+        _engines[detail].detail = detail
+    return _engines[detail]
 
 
 def direct_jumps(code: bytes, address: int) -> Iterator[tuple[int, int]]:
@@ -40,11 +41,9 @@ def memory_accesses(code: bytes, address: int, register: Callable[[str], int]) -
 
     `register` gives a register's value by its name; it is only asked for 64-bit ones. No instruction: nothing.
     """
-    from capstone import CS_ARCH_X86, CS_MODE_64, Cs  # noqa: PLC0415
     from capstone.x86_const import X86_OP_MEM  # noqa: PLC0415
 
-    engine = Cs(CS_ARCH_X86, CS_MODE_64)
-    engine.detail = True
+    engine = _engine(detail=True)
     instruction = next(engine.disasm(code, address, 1), None)
     if instruction is None:
         return []
@@ -74,10 +73,9 @@ def dead_registers(code: bytes, address: int) -> frozenset[str]:
     return so is what a caller may not rely on (x86-64 psABI, 3.2.1), at a call what is no argument. Everything else is
     taken for alive.
     """
-    from capstone import CS_ARCH_X86, CS_GRP_JUMP, CS_MODE_64, Cs, CsError  # noqa: PLC0415
+    from capstone import CS_GRP_JUMP, CsError  # noqa: PLC0415
 
-    engine = Cs(CS_ARCH_X86, CS_MODE_64)
-    engine.detail = True
+    engine = _engine(detail=True)
     read: set[str] = set()
     dead: set[str] = set()
     for instruction in engine.disasm(code, address):
@@ -100,11 +98,9 @@ def dead_registers(code: bytes, address: int) -> frozenset[str]:
 
 def red_zone_slots(code: bytes, address: int, rsp: int, rbp: int) -> set[int]:
     """The words below `rsp` that the function in `code` uses: a leaf may keep 128 bytes there (psABI, 3.2.2)."""
-    from capstone import CS_ARCH_X86, CS_MODE_64, Cs  # noqa: PLC0415
     from capstone.x86_const import X86_OP_MEM  # noqa: PLC0415
 
-    engine = Cs(CS_ARCH_X86, CS_MODE_64)
-    engine.detail = True
+    engine = _engine(detail=True)
     slots = set()
     for instruction in engine.disasm(code, address):
         for operand in instruction.operands:

@@ -67,7 +67,6 @@ class Heap:
         self._quarantine_bytes = 0
         self._tick = 0
         self._until_pressure = _PRESSURE_PERIOD
-        self._usable_asked: set[int] = set()
         self._handlers: dict[Op, Callable[[Call], int]] = {
             "malloc": self._malloc,
             "calloc": self._calloc,
@@ -236,7 +235,6 @@ class Heap:
         if record is None:
             return 0
         block = block_of(record)
-        self._usable_asked.add(block.address)
         return usable_size((block.size + PAGE - 1) & -PAGE if block.maker == "pvalloc" else block.size)
 
     # ---- the books

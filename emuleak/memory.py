@@ -295,6 +295,13 @@ class AddressSpace:
             start, end = max(low, source), min(high, source + length)
             self.poke(target + start - source, self.peek(start, end - start))
 
+    def clear_below(self, pointer: int) -> None:
+        """Clear a stack below its pointer: nothing is alive there at a function's first instruction."""
+        region = self.region_at(pointer)
+        if region is not None:
+            for low, high in self.touched(region.start, pointer):
+                self.clear(low, min(high, pointer) - low)
+
     # ---- pages
 
     def fill(self, page: int) -> int:

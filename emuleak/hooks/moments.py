@@ -46,9 +46,4 @@ class Moments:
         process.listeners.append(watch)
 
     def _clear_dead_stack(self) -> None:
-        pointer = self._machine.get("rsp")
-        region = self._memory.region_at(pointer)
-        if region is None:
-            return
-        for low, high in self._memory.touched(region.start, pointer):
-            self._memory.clear(low, min(high, pointer) - low)
+        self._memory.clear_below(self._machine.get("rsp"))

@@ -94,10 +94,7 @@ def _clear_stack(kernel: Kernel) -> None:
     """
     pointer = kernel.machine.get("rsp")
     kernel.threads.ended.append((pointer, kernel.threads.current.clear_tid))
-    region = kernel.memory.region_at(pointer)
-    if region is not None:
-        for low, high in kernel.memory.touched(region.start, pointer):
-            kernel.memory.clear(low, min(high, pointer) - low)
+    kernel.memory.clear_below(pointer)
 
 
 @syscall(231)
