@@ -28,7 +28,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One defect: `bytes` and `blocks` count what it concerns, `stack` says where it happened or was allocated.
 
     `why` is the sentence that a student reads. `allocated` and `freed` are empty where they do not apply. `address` is
-    given for misuse: the pointer handed to free or realloc, in hexadecimal.
+    given for misuse: the pointer handed to free or realloc, in hexadecimal. `offset` is for a damaged block: bytes from
+    its end (overflow) or its start (underflow, write after free) to the first changed byte. `maker` names the function
+    that made the block (`malloc`, `operator new[]`), `releaser` the one that was to release it; `thread` counts from 0
+    and is given where the program had more than one. `chain` leads from a root to a block that is still reachable.
     """
 
     kind: str
@@ -36,10 +39,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     access: Literal["read", "write"] | UnsetType = UNSET
     size: int | UnsetType = UNSET
     address: str | UnsetType = UNSET
+    offset: int | UnsetType = UNSET
+    maker: str | UnsetType = UNSET
+    releaser: str | UnsetType = UNSET
+    thread: int | UnsetType = UNSET
     bytes: int
     blocks: int
     owner: Owner = "program"
     why: str = ""
+    chain: tuple[str, ...] | UnsetType = UNSET
     stack: tuple[Frame, ...] = ()
     allocated: tuple[Frame, ...] = ()
     freed: tuple[Frame, ...] = ()

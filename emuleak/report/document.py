@@ -1,7 +1,8 @@
 """The report as a document: frozen, without a method that decides anything, the same for every writer.
 
 `emuleak-report/1` history
-    1   the first: program, exit, heap, incomplete, findings
+    1   the first: program, exit, heap, incomplete, findings;
+        later: growth, suppressed, unused_suppressions; of a finding offset, maker, releaser, thread, chain
 """
 
 import msgspec
@@ -11,7 +12,7 @@ from emuleak.findings.finding import Finding, Frame, LeakKind, Owner
 
 SCHEMA = "emuleak-report/1"
 
-__all__ = ["SCHEMA", "Exit", "Finding", "Frame", "HeapSummary", "LeakKind", "Owner", "Report"]
+__all__ = ["SCHEMA", "Exit", "Finding", "Frame", "HeapSummary", "LeakKind", "Owner", "Report", "Sample", "Suppressed"]
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +41,23 @@ class HeapSummary(msgspec.Struct, frozen=True, kw_only=True):
     in_use_blocks: int
 
 
+class Sample(msgspec.Struct, frozen=True, gc=False):
+    """The heap at one moment: the tick (events of the heap so far), bytes and blocks in use."""
+
+    tick: int
+    bytes: int
+    blocks: int
+
+
+class Suppressed(msgspec.Struct, frozen=True, kw_only=True):
+    """What one suppression kept out of the findings."""
+
+    name: str
+    findings: int
+    bytes: int
+    blocks: int
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All that a run found. Two runs of the same program on the same input give the same bytes."""
 
@@ -49,4 +67,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     exit: Exit
     heap: HeapSummary
     incomplete: tuple[str, ...] = ()
+    growth: tuple[Sample, ...] | UnsetType = UNSET
+    suppressed: tuple[Suppressed, ...] | UnsetType = UNSET
+    unused_suppressions: tuple[str, ...] | UnsetType = UNSET
     findings: tuple[Finding, ...] = ()

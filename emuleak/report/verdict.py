@@ -18,6 +18,10 @@ MISUSE_KINDS: dict[str, tuple[str, str]] = {
     "use-after-free": ("use after free", "uses after free"),
     "heap-overflow": ("heap overflow", "heap overflows"),
     "heap-underflow": ("heap underflow", "heap underflows"),
+    "write-after-free": ("write after free", "writes after free"),
+    "invalid-size": ("invalid size", "invalid sizes"),
+    "invalid-alignment": ("invalid alignment", "invalid alignments"),
+    "realloc-zero": ("realloc to no bytes", "reallocs to no bytes"),
 }
 MISUSE = "misuse"
 FAIL_ON_DEFAULT = frozenset({"definitely-lost", "possibly-lost", MISUSE})
