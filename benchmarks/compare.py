@@ -6,6 +6,7 @@ ratios. The times are user + system CPU seconds of the whole child, as wait4(2) 
 """
 
 import argparse
+import compileall
 import datetime as dt
 import json
 import os
@@ -157,7 +158,7 @@ def cpu_seconds(command: Sequence[str]) -> float:
 
 
 def measure(subject: Subject, rounds: int, work: Path) -> Result:
-    """One unmeasured run under emuleak (it fills Python's caches), then the rounds."""
+    """One unmeasured run under emuleak (it fills emuleak's caches), then the rounds."""
     commands = ways(subject.command(work))
     cpu_seconds(commands["emuleak"])
     measured = [{way: cpu_seconds(command) for way, command in commands.items()} for _ in range(rounds)]
@@ -238,6 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [subject for subject in SUBJECTS if not options.names or subject.name in options.names]
     if absent := missing(chosen):
         parser.error(f"not installed: {', '.join(absent)}")
+    # As `pip install` leaves it: where PYTHONDONTWRITEBYTECODE is set, each run would compile what was edited since.
+    compileall.compile_dir(HERE.parent / "emuleak", quiet=1)
     results = []
     with tempfile.TemporaryDirectory(prefix="emuleak-bench-") as work:
         for subject in chosen:

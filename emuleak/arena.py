@@ -17,6 +17,12 @@ class Arena:
         self.words = self.view.cast("Q")
         self.host = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
 
+    def close(self) -> None:
+        """Give the reserved addresses back, now or when the last window on them is gone; `host` then points nowhere."""
+        self.view.release()
+        self.words.release()
+        del self._map
+
     def zero(self, offset: int, length: int) -> None:
         """Make whole pages read as zero again and give their memory back to the host."""
         if hasattr(self._map, "madvise") and sys.platform == "linux":

@@ -21,19 +21,33 @@ def _engine(*, detail: bool = False) -> "Cs":
     return _engines[detail]
 
 
+def instructions(code: bytes, address: int) -> Iterator[tuple[int, int, str, str]]:
+    """The instructions of `code`, which lies at `address`, up to what is none: where, bytes, mnemonic, operands."""
+    yield from _engine().disasm_lite(code, address)
+
+
 def direct_jumps(code: bytes, address: int) -> Iterator[tuple[int, int]]:
     """Every jump in `code` (which lies at `address`) whose target is in the instruction: (where, target).
 
     For `jmp *slot(%rip)` the target is the slot's address.
     """
-    for start, size, mnemonic, operands in _engine().disasm_lite(code, address):
-        if not mnemonic.removeprefix("bnd ").startswith("j"):
-            continue
-        if operands.startswith("0x"):
-            yield start, int(operands, 16)
-        elif operands.startswith("qword ptr [rip"):
-            sign, _, offset = operands.partition("rip")[2].strip("]").strip().partition(" ")
-            yield start, start + size + int(f"{sign}{offset}", 16)
+    for start, size, mnemonic, operands in instructions(code, address):
+        target = target_of(operands, start + size) if mnemonic.removeprefix("bnd ").startswith("j") else None
+        if target is not None:
+            yield start, target
+
+
+def target_of(operands: str, following: int) -> int | None:
+    """Where a call or jump before the address `following` leads, or where the pointer lies that it goes through.
+
+    None where a register decides.
+    """
+    if operands.startswith("0x"):
+        return int(operands, 16)
+    if not operands.startswith("qword ptr [rip"):
+        return None
+    sign, _, offset = operands.partition("rip")[2].strip("]").strip().partition(" ")
+    return following + int(f"{sign}{offset}", 16)
 
 
 def memory_accesses(code: bytes, address: int, register: Callable[[str], int]) -> list[tuple[int, int]]:

@@ -16,16 +16,22 @@ import msgspec
 
 from emuleak import image_cache
 from emuleak.elf_header import ET_DYN, ET_EXEC, PT_LOAD, Header, check_executable, open_file, read_header
+from emuleak.entrypoints import OPERATORS
 from emuleak.errors import BadProgram
 from emuleak.memory import EXEC, READ, WRITE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CACHE_VERSION: Final = 5  # raise it when Image changes
+_CACHE_VERSION: Final = 7  # raise it when Image changes
 _DT_FLAGS_1_PIE: Final = 0x0800_0000
 _ENDBR64: Final = b"\xf3\x0f\x1e\xfa"
 _HOOK_SIZE: Final = 5  # bytes of the jump that a hook writes
+# How a program makes a client request of valgrind on x86-64: four rotations that come to nothing, and an exchange of
+# RBX with itself (valgrind.h).
+_CLIENT_REQUEST: Final = bytes.fromhex("48c1c703 48c1c70d 48c1c73d 48c1c733 4887db")
+_LSAN: Final = "__lsan_"
+_SYMBOL_SIZE: Final = 24
 # lief reads a file whole, twice.
 _MAX_SIZE: Final = 4 << 30
 
@@ -50,6 +56,11 @@ class Image(msgspec.Struct, frozen=True, array_like=True):
 
     `functions` are the global and weak functions it defines; `stubs` the PLT entries and `slots` the GOT entries by
     the name of the symbol they lead to. `library`: it can only be loaded by another program.
+    `replaced_operators`: C++'s operators new and delete that it defines in a way of its own (operatorcode.py).
+
+    `requests` are the client requests of valgrind in its code; `lsan_imports` the symbols of LeakSanitizer's interface
+    that it does not define, by the addresses of their entries in the dynamic symbol table. `speaks_to_tools`: it has
+    any of these, or defines functions of that interface.
     """
 
     path: str
@@ -67,6 +78,10 @@ class Image(msgspec.Struct, frozen=True, array_like=True):
     slots: dict[str, tuple[int, ...]]
     has_symbol_table: bool = False
     library: bool = False
+    replaced_operators: tuple[str, ...] = ()
+    requests: tuple[int, ...] = ()
+    lsan_imports: dict[str, int] = msgspec.field(default_factory=dict)
+    speaks_to_tools: bool = False
 
     @property
     def start(self) -> int:
@@ -148,8 +163,18 @@ def _image(binary: Any, data: bytes, header: Header, path: str) -> Image:
     slots = {name: _inside(segments, places, 8, 0) for name, places in _slots(binary).items()}
     dynamic = _dynamic(binary)
     local = not header.interpreter and not dynamic["soname"]
-    functions = _functions(binary, local=local)
+    functions = {
+        name: place
+        for name, place in _functions(binary, local=local).items()
+        if _inside(segments, (place,), _HOOK_SIZE, EXEC)
+    }
+    stubs = {
+        name: _inside(segments, places, _HOOK_SIZE, EXEC)
+        for name, places in _stubs(binary, data, segments, slots).items()
+    }
     table = header.table_offset
+    requests = tuple(_client_requests(data, segments))
+    imports = {name: place for name, place in _lsan_imports(binary) if _inside(segments, (place,), _SYMBOL_SIZE, 0)}
     return Image(
         path=path,
         fixed=header.kind == ET_EXEC,
@@ -163,15 +188,37 @@ def _image(binary: Any, data: bytes, header: Header, path: str) -> Image:
         soname=dynamic["soname"],
         needed=dynamic["needed"],
         build_id=_build_id(binary),
-        functions={name: place for name, place in functions.items() if _inside(segments, (place,), _HOOK_SIZE, EXEC)},
-        stubs={
-            name: _inside(segments, places, _HOOK_SIZE, EXEC)
-            for name, places in _stubs(binary, data, segments, slots).items()
-        },
+        functions=functions,
+        stubs=stubs,
         slots=slots,
         has_symbol_table=any(True for _ in binary.symtab_symbols),
         library=_is_library(header, dynamic),
+        replaced_operators=_replaced_operators(segments, data, functions, stubs, slots),
+        requests=requests,
+        lsan_imports=imports,
+        speaks_to_tools=bool(requests or imports) or any(name.startswith(_LSAN) for name in functions),
     )
+
+
+def _replaced_operators(
+    segments: tuple[Segment, ...],
+    data: bytes,
+    functions: dict[str, int],
+    stubs: dict[str, tuple[int, ...]],
+    slots: dict[str, tuple[int, ...]],
+) -> tuple[str, ...]:
+    """The operators new and delete that the file defines, but not as the C++ library does."""
+    if not any(name in functions for name in OPERATORS):
+        return ()
+    from emuleak.operatorcode import code_reader, replacements  # noqa: PLC0415 - brings the disassembler along
+
+    names: dict[int, frozenset[str]] = {}
+    places = [(name, (address,)) for name, address in functions.items()]
+    for name, addresses in (*places, *stubs.items(), *slots.items()):
+        for address in addresses:
+            names[address] = names.get(address, frozenset()) | {name}
+    read = code_reader([(s.address, s.offset, s.file_size) for s in segments if s.prot & EXEC], data)
+    return replacements(functions, names, read)
 
 
 def _inside(segments: tuple[Segment, ...], places: tuple[int, ...], size: int, prot: int) -> tuple[int, ...]:
@@ -236,6 +283,29 @@ def _functions(binary: Any, *, local: bool) -> dict[str, int]:
             if symbol.shndx and symbol.value and symbol.type in wanted and (local or symbol.binding != binding.LOCAL):
                 found[_text(symbol.name)] = symbol.value
     return found
+
+
+def _client_requests(data: bytes, segments: tuple[Segment, ...]) -> "Iterator[int]":
+    """Where the code makes client requests of valgrind."""
+    for segment in segments:
+        if segment.prot & EXEC:
+            end = segment.offset + segment.file_size
+            at = data.find(_CLIENT_REQUEST, segment.offset, end)
+            while at >= 0:
+                yield segment.address + at - segment.offset
+                at = data.find(_CLIENT_REQUEST, at + len(_CLIENT_REQUEST), end)
+
+
+def _lsan_imports(binary: Any) -> "Iterator[tuple[str, int]]":
+    """Undefined symbols of LeakSanitizer's interface, and the addresses of their entries."""
+    import lief  # noqa: PLC0415
+
+    table = binary.get(lief.ELF.DynamicEntry.TAG.SYMTAB)
+    if table is None:
+        return
+    for index, symbol in enumerate(binary.dynamic_symbols):
+        if not symbol.shndx and (name := _text(symbol.name)).startswith(_LSAN):
+            yield name, int(table.value) + _SYMBOL_SIZE * index
 
 
 def _slots(binary: Any) -> dict[str, tuple[int, ...]]:

@@ -7,9 +7,10 @@ the parser of everything else. Nothing but the header, its table and the interpr
 import os
 import stat
 import struct
-from dataclasses import dataclass
 from io import BufferedReader
 from typing import BinaryIO, Final, NamedTuple
+
+import msgspec
 
 from emuleak.errors import BadProgram
 
@@ -49,8 +50,7 @@ class ProgramHeader(NamedTuple):
     alignment: int
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """What was read and found sound. `table_offset` is e_phoff, `size` the file's, in bytes."""
 
     kind: int

@@ -9,7 +9,8 @@ import os
 import random
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from emuleak.elf import Image, read_image, read_program
 from emuleak.elf_header import open_file
@@ -42,8 +43,7 @@ _MINSIGSTKSZ = 0xD30
 _WORD = (1 << 64) - 1  # addresses wrap around as the CPU's do
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(msgspec.Struct, frozen=True):
     """An image in memory: a guest address is a link-time address plus `bias`."""
 
     image: Image

@@ -1,10 +1,10 @@
-"""The emulated CPU: registers, traps, running and stopping. The only import of unicorn.
+"""The emulated CPU: registers, traps, running and stopping.
 
 How it is set up, and why (Unicorn 2.1.4):
 
 - CPU model EPYC: the default Haswell runs `rep stos` three times slower, older models die at the first SSE instruction.
 - The *virtual TLB* with a page table of our own: stores cost 3 ns, with the built-in TLB 38-50 ns.
-- Callbacks are registered raw (310 ns a call; 850 ns through the binding). A raw callback that raises prints a line and
+- Callbacks are registered raw (310 ns a call; 850 ns through a binding). A raw callback that raises prints a line and
   lets emulation go on, so each one here catches, stores the exception, stops the CPU, and `run` raises it again.
 - No memory hook and no global code hook: one of either slows every access of the guest 6 to 150 times.
 """
@@ -12,16 +12,14 @@ How it is set up, and why (Unicorn 2.1.4):
 import ctypes
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
-from unicorn import UC_ARCH_X86, UC_MODE_64, Uc, UcError
-from unicorn import unicorn_const as uc_const
-from unicorn import x86_const as x86
-from unicorn.unicorn_py3.unicorn import uclib
+import msgspec
 
+from emuleak import engine
+from emuleak.engine import Context, Engine
 from emuleak.errors import MachineFailure
-from emuleak.memory import EXEC, READ, WRITE, AddressSpace, Fault
+from emuleak.memory import EXEC, GATE_BASE, PAGE, READ, WRITE, AddressSpace, Fault
 
 # DWARF's numbering of the general registers (x86-64 psABI, figure 3.36): the order in which stacks ask for them.
 DWARF_REGISTERS: Final = (
@@ -36,19 +34,9 @@ DWARF_REGISTERS: Final = (
     *(f"r{n}" for n in range(8, 16)),
     "rip",
 )
-_IDS: Final[dict[str, int]] = {
-    **{name: getattr(x86, f"UC_X86_REG_{name.upper()}") for name in DWARF_REGISTERS},
-    "eflags": x86.UC_X86_REG_EFLAGS,
-    "fs_base": x86.UC_X86_REG_FS_BASE,
-    "gs_base": x86.UC_X86_REG_GS_BASE,
-    "mxcsr": x86.UC_X86_REG_MXCSR,
-    "fpcw": x86.UC_X86_REG_FPCW,
-    "fpsw": x86.UC_X86_REG_FPSW,
-    "fptag": x86.UC_X86_REG_FPTAG,
-    **{f"fp{n}": getattr(x86, f"UC_X86_REG_FP{n}") for n in range(8)},  # physical ones, 80 bits; st(0) is fp<TOP>
-    **{f"xmm{n}": getattr(x86, f"UC_X86_REG_XMM{n}") for n in range(16)},
-}
 _SYSCALL_REGISTERS: Final = ("rax", "rdi", "rsi", "rdx", "r10", "r8", "r9")
+
+_uc: Final = engine.library
 
 # Never reached: emu_start wants an address to stop at, and 0 is where a call through a null pointer goes.
 _NOWHERE: Final = 0xFFFF_8000_0000_0000
@@ -59,25 +47,26 @@ _FILL = ctypes.CFUNCTYPE(
 _INTERRUPT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
 _SYSCALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 _ENTRY = ctypes.c_uint64 * 2
-_NEED = {uc_const.UC_MEM_READ: READ, uc_const.UC_MEM_WRITE: WRITE, uc_const.UC_MEM_FETCH: EXEC}
-_ACCESS = {uc_const.UC_MEM_READ: "read", uc_const.UC_MEM_WRITE: "write", uc_const.UC_MEM_FETCH: "execute"}
-
-# uc_ctl requests, as the C macros UC_CTL_WRITE(...) build them; the binding wraps them too slowly for a fill.
-_CTL_TLB_FLUSH: Final = uc_const.UC_CTL_TLB_FLUSH | 1 << 30
-_CTL_TB_FLUSH: Final = uc_const.UC_CTL_TB_FLUSH | 1 << 30
+_NEED = {engine.MEM_READ: READ, engine.MEM_WRITE: WRITE, engine.MEM_FETCH: EXEC}
+_ACCESS = {engine.MEM_READ: "read", engine.MEM_WRITE: "write", engine.MEM_FETCH: "execute"}
 
 # The CPU's TLB starts small and is only resized at a flush: asking for one after this many fills, then after twice as
 # many, lets it grow with the program (a tree search: 2.0 s -> 0.34 s).
 _FIRST_FLUSH: Final = 256
 _LAST_FLUSH: Final = 1 << 17
+# It grows only when 70 % of its entries are in use, but each page has one place in it: long before, pages push each
+# other out, and every fill costs 1 us. So from here on it is made to look full (xz: 593,000 fills -> 52,000).
+_FIRST_WIDENING: Final = 1 << 13
+_LAST_WIDENING: Final = 1 << 16
+# Pages outside of every arena, looked up for this purpose only and forgotten at once.
+_UNUSED_PAGES: Final = 0x7000_0000_0000
 
 _HLT: Final = 0xF4
 DIVIDE_ERROR, DEBUG, BREAKPOINT, INVALID_OPCODE, GENERAL_PROTECTION, PAGE_FAULT = 0, 1, 3, 6, 13, 14
 X87_ERROR, ALIGNMENT, SIMD_ERROR = 16, 17, 19
 
 
-@dataclass(frozen=True, slots=True)
-class CpuException:
+class CpuException(msgspec.Struct, frozen=True):
     """The CPU could not go on: `vector` as in the Intel SDM, volume 3, chapter 6; RIP is at the instruction.
 
     For PAGE_FAULT `address` is what was accessed and `access` is "read", "write" or "execute".
@@ -101,51 +90,54 @@ class Machine:
         self.on_syscall: Callable[[int, tuple[int, ...]], int | None] = lambda _nr, _args: -38
         self.page_limit = 1 << 40
         self.on_page_limit: Callable[[], None] = self.stop
-        self._uc = Uc(UC_ARCH_X86, UC_MODE_64)
-        self._uc.ctl_set_cpu_model(x86.UC_CPU_X86_EPYC)
-        self._uc.ctl_set_tlb_mode(uc_const.UC_TLB_VIRTUAL)
-        self._handle = ctypes.c_void_p(self._uc._uch.value)  # noqa: SLF001 - raw calls need the engine's own handle
+        self._engine = Engine()
+        self._handle = self._engine.handle
         self._keep: list[object] = []
         self._failure: BaseException | None = None
         self._exception: CpuException | None = None
         self._stopped = False
+        self._widening = False
+        self._forgotten = 0  # how often the TLB was flushed since it was last considered for widening
         for arena in memory.arenas:
-            self._uc.mem_map_ptr(arena.base, arena.size, READ | WRITE | EXEC, arena.host)
+            self._engine.map(arena.base, arena.size, READ | WRITE | EXEC, arena.host)
         memory.on_change = self._forget
         self._reader = _BatchReader(self._handle, _SYSCALL_REGISTERS)
         self._dwarf_reader = _BatchReader(self._handle, DWARF_REGISTERS)
-        self._hook(uc_const.UC_HOOK_TLB_FILL, _FILL(self._make_fill()))
-        self._hook(uc_const.UC_HOOK_INTR, _INTERRUPT(self._interrupt))
-        self._hook(uc_const.UC_HOOK_INSN, _SYSCALL(self._make_syscall()), ctypes.c_int(x86.UC_X86_INS_SYSCALL))
+        self._hook(engine.HOOK_TLB_FILL, _FILL(self._make_fill()))
+        self._hook(engine.HOOK_INTR, _INTERRUPT(self._interrupt))
+        self._hook(engine.HOOK_INSN, _SYSCALL(self._make_syscall()), ctypes.c_int(engine.INS_SYSCALL))
 
     # ---- registers
 
     def get(self, register: str) -> int:
         """The value of one register by its assembler name."""
-        value: int | tuple[int, int] = self._uc.reg_read(_IDS[register])  # an x87 register: mantissa, exponent
-        return value[1] << 64 | value[0] if isinstance(value, tuple) else int(value)
+        return self._engine.read(register)
 
     def set(self, register: str, value: int) -> None:
         """Write one register. Inside a callback RIP must be written alone: a batch with RIP in it never returns."""
-        x87 = register[:2] == "fp" and register[2:].isdecimal()
-        self._uc.reg_write(_IDS[register], (value & (1 << 64) - 1, value >> 64) if x87 else value)
+        self._engine.write(register, value)
 
     def registers(self) -> tuple[int, ...]:
         """All general registers and RIP in DWARF's order."""
         return self._dwarf_reader()
 
-    def save(self) -> object:
+    def save(self) -> Context:
         """The CPU's state (not memory), to be given to `restore`."""
-        return self._uc.context_save()
+        return self._engine.save()
 
-    def restore(self, context: object) -> None:
+    def restore(self, context: Context) -> None:
         """Put back what `save` took."""
-        self._uc.context_restore(context)
+        self._engine.restore(context)
 
     @staticmethod
-    def registers_of(context: object) -> tuple[int, ...]:
+    def registers_of(context: Context) -> tuple[int, ...]:
         """As `registers`, of a saved state."""
-        return tuple(int(context.reg_read(_IDS[name])) for name in DWARF_REGISTERS)  # type: ignore[attr-defined]
+        return tuple(context.read(name) for name in DWARF_REGISTERS)
+
+    @staticmethod
+    def thread_pointer_of(context: Context) -> int:
+        """FS.base of a saved state: where a thread's control block is."""
+        return context.read("fs_base")
 
     # ---- running
 
@@ -156,11 +148,7 @@ class Machine:
         """
         self._exception = None
         self._stopped = False
-        failure: UcError | None = None
-        try:
-            self._uc.emu_start(self.get("rip"), _NOWHERE)
-        except UcError as error:
-            failure = error
+        status = self._engine.start(self.get("rip"), _NOWHERE)
         if self._failure is not None:
             raised, self._failure = self._failure, None
             raise raised
@@ -169,7 +157,7 @@ class Machine:
             return exception
         if self._stopped:
             return None  # whatever error Unicorn reports of its look-ups after the stop
-        return CpuException(GENERAL_PROTECTION) if failure is None else self._explain(failure)
+        return CpuException(GENERAL_PROTECTION) if status == engine.ERR_OK else self._explain(status)
 
     def _ended_by(self) -> CpuException | None:
         """What a callback noted while the CPU ran."""
@@ -178,29 +166,32 @@ class Machine:
     def stop(self) -> None:
         """Make `run` return; may be called from a callback or from another host thread."""
         self._stopped = True
-        self._uc.emu_stop()
+        self._engine.stop()
 
     def raise_exception(self, vector: int, address: int = 0, access: str = "") -> None:
         """Make `run` return as if the CPU itself had raised `vector`; for a trap that cannot be served."""
         self._exception = CpuException(vector, address, access)
-        self._uc.emu_stop()
+        self._engine.stop()
 
     def flush_code(self) -> None:
         """Forget all translated code: needed after writing over code that may have run."""
-        uclib.uc_ctl(self._handle, _CTL_TB_FLUSH)
+        _uc.uc_ctl(self._handle, engine.CTL_TB_FLUSH)
 
     # ---- callbacks
 
     def _make_fill(self) -> Callable[..., bool]:
         """The TLB-fill callback, as a closure: attribute look-ups would double its 0.6 us."""
-        memory, pages, handle = self.memory, self.memory.pages, self._handle
-        from_address, flush = _ENTRY.from_address, uclib.uc_ctl
+        memory, pages, from_address = self.memory, self.memory.pages, _ENTRY.from_address
         countdown = period = _FIRST_FLUSH
 
         def fill(_uc: int, address: int, access: int, entry: int, _data: int) -> bool:
             nonlocal countdown, period
             prot = pages.get(address >> 12)
             if prot is None:
+                if self._widening:
+                    slot = from_address(entry)
+                    slot[0], slot[1] = GATE_BASE, READ
+                    return True
                 prot = memory.fill(address >> 12)
                 if len(pages) > self.page_limit:
                     self._guard(self.on_page_limit)
@@ -213,7 +204,7 @@ class Machine:
             if not countdown:
                 period = min(period * 2, _LAST_FLUSH)
                 countdown = period
-                flush(handle, _CTL_TLB_FLUSH)
+                self._grow(period >> 1)
             slot = from_address(entry)
             slot[0] = address & ~0xFFF
             slot[1] = prot
@@ -221,9 +212,29 @@ class Machine:
 
         return fill
 
+    def _grow(self, fills: int) -> None:
+        """Let the TLB grow after so many fills, if they come from its being too small and not from other flushes."""
+        if fills < _FIRST_WIDENING:
+            _uc.uc_ctl(self._handle, engine.CTL_TLB_FLUSH)
+        elif self._forgotten < fills >> 10:
+            self._widen(min(fills, _LAST_WIDENING))
+        self._forgotten = 0
+
+    def _widen(self, entries: int) -> None:
+        """Let the TLB grow to `entries`: fill it, flush it, and again."""
+        ignored = ctypes.c_uint64()
+        self._widening = True
+        size = _FIRST_FLUSH if entries == _FIRST_WIDENING else entries >> 1
+        while size < entries:
+            for page in range(_UNUSED_PAGES, _UNUSED_PAGES + size * PAGE, PAGE):
+                _uc.uc_vmem_translate(self._handle, page, READ, ctypes.byref(ignored))
+            _uc.uc_ctl(self._handle, engine.CTL_TLB_FLUSH)
+            size *= 2
+        self._widening = False
+
     def _make_syscall(self) -> Callable[..., None]:
-        read, write = self._reader, uclib.uc_reg_write
-        handle, rax = self._handle, x86.UC_X86_REG_RAX
+        read, write = self._reader, _uc.uc_reg_write
+        handle, rax = self._handle, engine.REGISTERS["rax"]
         result = ctypes.c_uint64()
         pointer = ctypes.byref(result)
 
@@ -260,15 +271,15 @@ class Machine:
 
     # ---- the rest
 
-    def _explain(self, failure: UcError) -> CpuException:
-        if failure.errno in {uc_const.UC_ERR_INSN_INVALID, uc_const.UC_ERR_EXCEPTION}:
+    def _explain(self, status: int) -> CpuException:
+        if status in {engine.ERR_INSN_INVALID, engine.ERR_EXCEPTION}:
             return CpuException(GENERAL_PROTECTION if self._halted() else INVALID_OPCODE)
-        if failure.errno in {uc_const.UC_ERR_FETCH_UNMAPPED, uc_const.UC_ERR_FETCH_PROT}:
+        if status in {engine.ERR_FETCH_UNMAPPED, engine.ERR_FETCH_PROT}:
             return CpuException(PAGE_FAULT, self.get("rip"), "execute")
-        if failure.errno in {uc_const.UC_ERR_READ_UNMAPPED, uc_const.UC_ERR_WRITE_UNMAPPED}:
+        if status in {engine.ERR_READ_UNMAPPED, engine.ERR_WRITE_UNMAPPED}:
             # A translation that leaves the arenas: an address the guest cannot own.
             return CpuException(GENERAL_PROTECTION)
-        raise MachineFailure(f"the emulated CPU failed at {self.get('rip'):#x}: {failure}")
+        raise MachineFailure(f"the emulated CPU failed at {self.get('rip'):#x}: {engine.explain(status)}")
 
     def _halted(self) -> bool:
         """Whether HLT ended the run: Unicorn's guest is in ring 0; in ring 3 it is a protection fault."""
@@ -279,34 +290,21 @@ class Machine:
 
     def _forget(self, code: bool) -> None:
         """Drop cached translations after a mapping changed; `code` when executable pages were among them."""
-        uclib.uc_ctl(self._handle, _CTL_TLB_FLUSH)
+        self._forgotten += 1
+        _uc.uc_ctl(self._handle, engine.CTL_TLB_FLUSH)
         if code:
             self.flush_code()
 
     def _hook(self, kind: int, callback: object, *extra: object) -> None:
-        hook = ctypes.c_size_t()
         self._keep.append(callback)
-        status = _hook_add(
-            self._handle,
-            ctypes.byref(hook),
-            ctypes.c_int(kind),
-            callback,
-            ctypes.c_void_p(0),
-            ctypes.c_uint64(1),  # begin > end: everywhere
-            ctypes.c_uint64(0),
-            *extra,
-        )
-        if status:
-            raise MachineFailure(
-                f"Unicorn refused a hook of kind {kind} (error {status}); is it version 2.1.4 or later?"
-            )
+        self._engine.hook(kind, callback, *extra)
 
 
 class _BatchReader:
     """Reads a fixed set of registers with one call into Unicorn."""
 
     def __init__(self, handle: ctypes.c_void_p, names: Iterable[str]) -> None:
-        ids = [_IDS[name] for name in names]
+        ids = [engine.REGISTERS[name] for name in names]
         count = len(ids)
         self._handle, self._count = handle, count
         self._ids = (ctypes.c_int * count)(*ids)
@@ -316,9 +314,5 @@ class _BatchReader:
         self._unpack = struct.Struct(f"<{count}Q").unpack
 
     def __call__(self) -> tuple[int, ...]:
-        uclib.uc_reg_read_batch(self._handle, self._ids, self._pointers, self._count)
+        _uc.uc_reg_read_batch(self._handle, self._ids, self._pointers, self._count)
         return self._unpack(self._values)
-
-
-# The binding declares its own callback types for uc_hook_add; a second view of the library takes raw ones.
-_hook_add = ctypes.CDLL(uclib._name).uc_hook_add  # noqa: SLF001

@@ -8,8 +8,10 @@ CPU costs 0.3-3.5 ms each. A *region* is what the guest mapped (a `vm_area_struc
 
 import bisect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
 
 from emuleak.arena import Arena
 
@@ -60,8 +62,7 @@ class PageSource(Protocol):
         """Fill a page that shows the source from `offset`; False when there is no such page."""
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(msgspec.Struct, frozen=True):
     """One mapped range `[start, end)` with one set of permissions.
 
     `kind` is "file", "anonymous", "stack", "brk", "heap" or "gate"; `path` and `offset` say what a file region shows.
@@ -89,7 +90,10 @@ def page_ceil(address: int) -> int:
 
 
 class AddressSpace:
-    """Owner of the regions and of the page table. `on_change` is told when cached translations went stale."""
+    """Owner of the regions and of the page table.
+
+    `on_change` is told when cached translations went stale, `on_unmap` of every range that is no longer what it was.
+    """
 
     def __init__(self) -> None:
         self.arenas = tuple(Arena(base, size) for base, size in _ARENAS)
@@ -98,8 +102,14 @@ class AddressSpace:
         self._regions: list[Region] = []
         self.pages: dict[int, int] = {}
         self.on_change: Callable[[bool], None] = lambda _code: None
+        self.on_unmap: Callable[[int, int], None] = lambda _start, _end: None
         # Nothing outside [low, high) has a source: nearly every run has none, and need not look.
         self._sourced = (1 << 64, 0)
+
+    def close(self) -> None:
+        """Give the host's memory back; the CPU that ran in it must be gone."""
+        for arena in self.arenas:
+            arena.close()
 
     # ---- books
 
@@ -150,6 +160,7 @@ class AddressSpace:
             arena = self._arena(low)
             assert arena is not None
             arena.zero(low - arena.base, high - low)
+        self.on_unmap(start, end)
         if touched:
             self.on_change(code)
         return True
@@ -295,12 +306,13 @@ class AddressSpace:
             start, end = max(low, source), min(high, source + length)
             self.poke(target + start - source, self.peek(start, end - start))
 
-    def clear_below(self, pointer: int) -> None:
-        """Clear a stack below its pointer: nothing is alive there at a function's first instruction."""
+    def clear_below(self, pointer: int, bottom: int = 0) -> None:
+        """Clear a stack, from `bottom` if it is not a whole region, below its pointer: nothing is alive there at a
+        function's first instruction."""
         region = self.region_at(pointer)
         if region is not None:
-            for low, high in self.touched(region.start, pointer):
-                self.clear(low, min(high, pointer) - low)
+            for low, high in self.touched(max(region.start, bottom), pointer):
+                self.clear(max(low, bottom), min(high, pointer) - max(low, bottom))
 
     # ---- pages
 

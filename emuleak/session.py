@@ -5,14 +5,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from emuleak import hooks, kernel, loader
 from emuleak.allocators import ExactFit
 from emuleak.errors import BadProgram
 from emuleak.events import Log
+from emuleak.findings.frames import Symbolizer
 from emuleak.heap import Heap
 from emuleak.kernel.clock import Clock
 from emuleak.kernel.run import run as run_guest
@@ -26,20 +28,31 @@ from emuleak.stacks.unwinder import Unwinder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from emuleak.interfaces.listener import Listener
+    from emuleak.loader import Module
+    from emuleak.report.selection import Selection
+
 # What one block costs the host in the ledger and in the scan at the end, in bytes (measured: 620 for small ones): an
 # endless leak must end at the memory limit, too.
 _LEDGER_BYTES = 620
 _WATCH_PERIOD = 0.05
 DEFAULT_MAX_MEMORY = 4 << 30
+# What a session is made of, but for the memory that comes last.
+_PARTS = ("_listener", "_breakpoints", "process", "kernel", "heap", "gate", "unwinder", "files", "machine")
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a run is given. `program` is a host path, `argv` what the guest sees; times in seconds, sizes in bytes."""
+class Options(msgspec.Struct, frozen=True):
+    """What a run is given. `program` is a host path, `argv` what the guest sees; times in seconds, sizes in bytes.
+
+    `stdin` is the content, or the path of a file; `cwd` the guest's working directory. None: as the emulator's own.
+    `suppressions` are files; `only_under` directories of sources outside of which findings are only counted.
+    `on_report` is given the report while the symbols are still at hand. Without `library_stacks` the report may leave
+    out the stacks of what libraries keep for themselves: for those who only count it.
+    """
 
     program: str
     argv: Sequence[str]
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str] = msgspec.field(default_factory=lambda: dict(os.environ))
     stdin: bytes | str | None = None
     capture: bool = False
     hook: str = "auto"
@@ -48,10 +61,17 @@ class Options:
     start_ns: int = 0
     max_seconds: float | None = None
     max_memory: int = DEFAULT_MAX_MEMORY
+    cwd: str | None = None
+    suppressions: Sequence[str] = ()
+    only_under: Sequence[str] = ()
+    on_report: Callable[[Report, Symbolizer], None] | None = None
+    library_stacks: bool = True
 
 
 class Session:
     """One run of one program. `listeners` of the log must be added before `run`.
+
+    Who makes many closes each, or uses it in a `with` statement: it holds more than 1 TiB of the host's addresses.
 
     `running` while the guest has the CPU; `nudge` is called, from another thread, to get it out of a call of the host's
     that keeps it waiting after it was told to stop.
@@ -59,10 +79,34 @@ class Session:
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.running = False
+        self.nudge: Callable[[], None] = lambda: None
+        self._loading: Callable[[], bytes] | None = None
+        self._selection = _selection(options)
+        self._listener: Listener | None = None
+        try:
+            self._load(options)
+            self._wire()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _load(self, options: Options) -> None:
+        """Make the machine and put the program into it."""
         self.memory = AddressSpace()
         self.machine = Machine(self.memory)
         self.files = FileSystem(
-            sysroot=options.sysroot, stdin=options.stdin, capture=options.capture, seed=options.seed
+            sysroot=options.sysroot,
+            stdin=options.stdin,
+            capture=options.capture,
+            seed=options.seed,
+            cwd=options.cwd,
         )
         identity = kernel.Identity(*_who())
         self.process = loader.load(
@@ -80,15 +124,12 @@ class Session:
         self.log = Log()
         self.heap = Heap(self.memory, ExactFit(HEAP_BASE, HEAP_SIZE), self.log)
         self.gate = hooks.Gate(self.machine, self.memory)
-        self.running = False
-        self.nudge: Callable[[], None] = lambda: None
-        self._loading: Callable[[], bytes] | None = None
-        self._wire()
 
     def _wire(self) -> None:
         """Tie the rooms together: who is told of what."""
         unwinder = self.unwinder = Unwinder(self.memory, self.process)
         self.gate.stacks, self.gate.ledger = unwinder, self.heap
+        self.heap.is_excused = hooks.Unseen(self.process, self.gate).explains
         self.process.listeners.append(lambda _module: self.gate.forget_rules())
         self.kernel.threads.before_switch = self.gate.drain
         first = self.kernel.threads.current.tid
@@ -97,9 +138,11 @@ class Session:
         self.heap.on_pressure = self.machine.on_page_limit = self._check_memory
         self.machine.page_limit = self.options.max_memory // PAGE
         hooks.strategy(self.options.hook).install(self.process, self.gate)
-        hooks.Moments(
-            hooks.Breakpoints(self.machine, self.memory), self.memory, self.machine, self._program_starts
-        ).install(self.process)
+        self._breakpoints = hooks.Breakpoints(self.machine, self.memory)
+        stacks = self.log.declared.stacks
+        moments = hooks.Moments(self._breakpoints, self.memory, self.machine, self._program_starts, stacks)
+        moments.install(self.process)
+        self.process.listeners.append(self._listen)
         self.process.add_initial()
 
     def run(self) -> Report:
@@ -110,10 +153,60 @@ class Session:
         with self._watched(), _no_cycles():
             run_guest(self.kernel)
         self.gate.drain()
+        self.heap.check()
         if self._loading is not None:
             self._explain_failed_start(self._loading())
         self.files.close_all()
-        return build(self.kernel, self.process, self.log, self.unwinder, self.options.argv, self.options.sysroot)
+        with closing(Symbolizer(self.process, self.options.sysroot)) as symbolizer:
+            report = build(
+                self.kernel,
+                self.process,
+                self.log,
+                self.unwinder,
+                self.options.argv,
+                symbolizer,
+                self.heap.freed,
+                library_stacks=self.options.library_stacks,
+            )
+            if self._selection is not None:
+                report = self._selection(report, symbolizer.symbol_names)
+            if self._listener is not None:
+                report = self._listener.applied(report)
+            if self.options.on_report is not None:
+                self.options.on_report(report, symbolizer)
+            return report
+
+    def close(self) -> None:
+        """Give all memory and all files back to the host, at once; the session can then do nothing more.
+
+        May be called twice, and after a failure in the middle.
+        """
+        try:
+            if "files" in vars(self):
+                self.files.close_all()
+        finally:
+            # The parts refer to each other in circles. Emptied they refer to nothing, and each is freed as soon as it
+            # is let go; the cycle collector would come when it likes. The CPU goes before the memory it runs in.
+            for name in _PARTS:
+                if (part := vars(self).pop(name, None)) is not None:
+                    vars(part).clear()
+            if (memory := vars(self).pop("memory", None)) is not None:
+                memory.close()
+                vars(memory).clear()
+
+    def _listen(self, module: "Module") -> None:
+        """A module that speaks to valgrind or LeakSanitizer shall be heard."""
+        if not module.image.speaks_to_tools:
+            return
+        if self._listener is None:
+            from emuleak.interfaces.guest import Guest  # noqa: PLC0415 - most programs speak to neither
+            from emuleak.interfaces.listener import Listener  # noqa: PLC0415
+
+            self._listener = Listener(Guest(
+                self.machine, self.memory, self.process, self.kernel, self.heap, self.gate, self._breakpoints,
+                self.unwinder, self.options.argv, self.options.sysroot, self._write_stderr, self._selection,
+            ))  # fmt: skip
+        self._listener.add(module)
 
     def _program_starts(self) -> None:
         """ld.so has done its work: what it wrote was no error that kept the program from starting."""
@@ -167,6 +260,15 @@ class Session:
                 # Said again until it is heard: between two threads of the guest the CPU is not running.
                 self.machine.stop()
                 self.nudge()
+
+
+def _selection(options: Options) -> "Selection | None":
+    """What keeps findings out of the report. Raises BadOption for a file of suppressions that cannot be used."""
+    if not options.suppressions and not options.only_under:
+        return None
+    from emuleak.report.selection import selection  # noqa: PLC0415 - most runs have no use for it
+
+    return selection(options.suppressions, options.only_under)
 
 
 @contextmanager

@@ -104,15 +104,23 @@ def _started(endless: Path, state: str, directory: Path, *options: str) -> Itera
 def _end(process: subprocess.Popen[bytes], directory: Path) -> Ended:
     """Wait for the end, without reading what the program writes."""
     deadline = time.monotonic() + 30
+    resident = 0
     while True:
         done, status, usage = os.wait4(process.pid, os.WNOHANG)
         if done or time.monotonic() > deadline:
             break
+        resident = _peak(process.pid) or resident
         time.sleep(0.01)
     assert done, "emuleak did not end"
     process.returncode = os.waitstatus_to_exitcode(status)
     report = json.loads((directory / "report").read_text())
-    return Ended(process.returncode, report, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
+    return Ended(process.returncode, report, usage.ru_utime + usage.ru_stime, resident)
+
+
+def _peak(pid: int) -> int:
+    """Most bytes resident until now, 0 for a zombie. (ru_maxrss would be ours, where we were larger at the fork.)"""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 # ---- seconds
@@ -132,7 +140,7 @@ def test_what_follows_the_program_s_end_is_not_counted() -> None:
     late = compiled("#include <stdlib.h>\nint main(void) { malloc(10); return 0; }", "-g")
     slow = (
         "import sys, time\nfrom emuleak import cli, session\nbuild = session.build\n"
-        "def later(*a):\n    time.sleep(1.2)\n    return build(*a)\n"
+        "def later(*a, **k):\n    time.sleep(1.2)\n    return build(*a, **k)\n"
         "session.build = later\nsys.argv = ['emuleak', 'run', '--max-seconds', '1', sys.argv[1]]\ncli.main()\n"
     )
     done = subprocess.run([EMULEAK[0], "-c", slow, late], capture_output=True, env=environment(), check=False)
@@ -211,7 +219,7 @@ def test_one_order_may_come_twice_at_once(endless: Path, tmp_path: Path) -> None
 _SLOW_REPORT = """
 import sys, time
 from emuleak import cli, session
-def never(*a):
+def never(*a, **k):
     print("reporting", flush=True)
     time.sleep(60)
 session.build = never

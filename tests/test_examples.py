@@ -24,8 +24,14 @@ FINDINGS = {
     "double_free": [("double-free", 16, 1, 10)],
     "error_path": [("definitely-lost", 16, 1, 13), ("indirectly-lost", 6, 1, 14)],
     "loop": [("definitely-lost", 720, 9, 10)],
-    "shapes": [("definitely-lost", 66, 1, 22)],
+    "shapes": [
+        ("mismatched-free", 48, 1, 27),
+        ("mismatched-free", 48, 1, 27),
+        ("definitely-lost", 66, 1, 22),
+    ],
 }
+# valgrind 3.19 does not look at the size that is given to delete.
+NOT_BY_VALGRIND = {("shapes", "mismatched-free")}
 
 
 def digest(path: Path) -> str:
@@ -68,7 +74,7 @@ def test_a_binary_tells_nothing_of_the_machine_that_built_it(name: str) -> None:
 @pytest.mark.parametrize("name", FINDINGS)
 def test_an_example_shows_its_defect(name: str, tmp_path: Path) -> None:
     output = tmp_path / "report.json"
-    command = [sys.executable, "-m", "emuleak", "run", "--format", "json", "--format", "text", "--output", str(output)]
+    command = [sys.executable, "-m", "emuleak", "run", "--format", "text", "--format", "json", "--output", str(output)]
     done = subprocess.run([*command, f"examples/bin/{name}"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 23, done.stderr
     report = json.loads(output.read_text(encoding="utf-8"))
@@ -90,7 +96,7 @@ def test_an_example_shows_its_defect(name: str, tmp_path: Path) -> None:
 def test_valgrind_says_the_same(name: str) -> None:
     said = valgrind.check(EXAMPLES / "bin" / name).by_line(source_of(name).name)
     assert {(key.leak_kind or key.kind, key.line) for key in said} == {
-        (kind, line) for kind, _, _, line in FINDINGS[name]
+        (kind, line) for kind, _, _, line in FINDINGS[name] if (name, kind) not in NOT_BY_VALGRIND
     }
     sizes = {(size.bytes, size.blocks) for key, size in said.items() if key.leak_kind}
     assert sizes == {(size, blocks) for kind, size, blocks, _ in FINDINGS[name] if kind.endswith("-lost")}

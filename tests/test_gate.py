@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emuleak import quarantine
 from emuleak.allocators import ExactFit
 from emuleak.events import (
     NO_STACK,
@@ -28,7 +29,7 @@ from emuleak.events import (
     block_of,
     return_addresses,
 )
-from emuleak.heap import Heap, usable_size
+from emuleak.heap import Heap
 from emuleak.hooks import Gate, stub
 from emuleak.machine import BREAKPOINT, GENERAL_PROTECTION, PAGE_FAULT, CpuException, Machine
 from emuleak.memory import (
@@ -47,6 +48,7 @@ from emuleak.memory import (
     Fault,
     Region,
 )
+from emuleak.redzones import FREED, LEAD, MAGIC, RED, TAIL, blank, lay, usable_size
 
 CODE = PROGRAM_BASE
 SITE = CODE + 0x100
@@ -57,12 +59,19 @@ SP = STACK_TOP - 0x1000
 CALLER_SAVED = ("rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11")
 CALLEE_SAVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 INT3 = b"\xcc"
+RELEASES: list[Op] = [op for op in OPS if op == "free" or "delete" in op]
+
+
+def blocks_at(number: int) -> int:
+    """Where the first blocks of 24 bytes lie, and what is beside."""
+    return HEAP_BASE + LEAD + 32 * number
 
 
 @dataclass
 class Ledger:
     """Writes down what it is told, in order, and gives addresses from a counter."""
 
+    memory: AddressSpace
     told: list[tuple[str, Any]] = field(default_factory=list)
     answer: Callable[[Call], int] = lambda _call: 0x1234
     next: int = HEAP_BASE
@@ -76,8 +85,10 @@ class Ledger:
 
     def reserve(self, size: int, count: int) -> list[int]:
         self.told.append(("reserve", (size, count)))
-        addresses = [self.next + number * (size + 8) for number in range(count)]
-        self.next += count * (size + 8)
+        image = blank(size)
+        self.memory.poke(self.next, image * count)
+        addresses = [self.next + number * len(image) + LEAD for number in range(count)]
+        self.next += count * len(image)
         return addresses
 
     def of(self, kind: str) -> list[Any]:
@@ -119,7 +130,7 @@ class Guest:
         self.memory = AddressSpace()
         self.machine = Machine(self.memory)
         self.gate = Gate(self.machine, self.memory)
-        self.ledger: Any = Ledger()
+        self.ledger: Any = Ledger(self.memory)
         if log is not None:
             self.ledger = Heap(self.memory, ExactFit(HEAP_BASE, HEAP_SIZE), log)
         self.gate.ledger = self.ledger
@@ -254,10 +265,12 @@ def test_the_second_small_malloc_does_not_trap(guest: Guest) -> None:
     first, second = served(guest, "malloc", 24), served(guest, "malloc", 17)
     guest.drain()
     assert guest.ledger.records() == [("malloc", 0, 24, first, STACK), ("malloc", 0, 17, second, STACK)]
-    assert second == first + 32
+    assert second == first + LEAD + 24 + TAIL
 
 
 @pytest.mark.parametrize(("op", "arguments", "size"), [
+    ("operator new", (100,), 100),
+    ("operator new[]", (1000,), 1000),
     ("malloc", (0,), 0),
     ("malloc", (1,), 1),
     ("malloc", (24,), 24),
@@ -282,6 +295,11 @@ def test_what_is_served(guest: Guest, op: Op, arguments: tuple[int, ...], size: 
     ("calloc", (1 << 32, 1 << 32)),
     ("calloc", ((1 << 63) + 1, 2)),
     ("realloc", (HEAP_BASE, 8)),
+    ("operator new", (1001,)),
+    ("operator new[]", ((1 << 64) - 1,)),
+    ("aligned operator new", (8, 64)),
+    ("aligned operator delete", (HEAP_BASE + 16, 64)),
+    ("sized aligned operator delete[]", (HEAP_BASE + 16, 8, 64)),
 ])  # fmt: skip
 def test_what_traps_every_time(guest: Guest, op: Op, arguments: tuple[int, ...]) -> None:
     taught(guest, 8)
@@ -293,28 +311,81 @@ def test_what_traps_every_time(guest: Guest, op: Op, arguments: tuple[int, ...])
     assert not guest.ledger.records()
 
 
-@pytest.mark.parametrize("op", ["malloc", "calloc"])
-def test_what_it_serves_is_zero_to_the_end_of_its_room(guest: Guest, op: Op) -> None:
-    taught(guest, 40)
-    guest.memory.poke(HEAP_BASE, b"\xff" * 4096)
-    address = served(guest, op, 33, *([1] if op == "calloc" else []))
-    room = usable_size(33)
-    assert guest.memory.read(address, room + 8) == bytes(room) + b"\xff" * 8
+@pytest.mark.parametrize("op", [op for code, op in enumerate(OPS) if code in stub.ALLOCATES])
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 24, 25, 33, 40, 41, 999, 1000])
+def test_what_it_serves_is_zero_between_a_header_and_red_zones(guest: Guest, op: Op, size: int) -> None:
+    taught(guest, size)
+    address = served(guest, op, size, *([1] if op == "calloc" else []))
+    usable = usable_size(size)
+    header = (size << 48 ^ size ^ address ^ MAGIC).to_bytes(8, "little")
+    found = guest.memory.read(address - LEAD, LEAD + usable + TAIL)
+    assert found == RED * 8 + header + bytes(size) + RED * (usable + TAIL - size)
+    guest.ledger.memory.poke(address - LEAD, bytes(LEAD))
+    lay(guest.memory, address, size, usable, told=True)
+    assert guest.memory.read(address - LEAD, LEAD + usable + TAIL) == found, "the heap lays the same"
 
 
 def test_free_of_null_is_no_event(guest: Guest) -> None:
     taught(guest)
-    assert served(guest, "free", 0) == 0
+    for op in RELEASES:
+        if OPS.index(op) in stub.SERVED:
+            assert served(guest, op, 0, 24) == 0
     guest.drain()
     assert not guest.ledger.records()
 
 
-def test_a_free_is_noted_whatever_its_pointer(guest: Guest) -> None:
+@pytest.mark.parametrize("pointer", [
+    HEAP_BASE, HEAP_BASE + 8, HEAP_BASE + 16, 0, 1, 16, CODE, SP, HEAP_BASE - 16, HEAP_BASE + (1 << 35), (1 << 64) - 16,
+])  # fmt: skip
+def test_what_is_no_small_block_that_lives_is_left_to_the_ledger(guest: Guest, pointer: int) -> None:
     taught(guest)
-    for pointer in (HEAP_BASE, 1, (1 << 64) - 8):
-        assert served(guest, "free", pointer) == 0
+    pointer = pointer or served(guest, "malloc", 24) + 16
+    assert guest.call("free", pointer) == 0x1234
+    assert [call.first for call in guest.ledger.of("handle")] == [pointer]
+
+
+@pytest.mark.parametrize("op", [op for code, op in enumerate(OPS) if code in stub.SERVED - stub.ALLOCATES])
+@pytest.mark.parametrize("size", [0, 1, 7, 24, 25, 40, 41, 56, 100, 999, 1000])
+def test_a_release_tells_what_the_block_held_behind_the_stack(guest: Guest, op: Op, size: int) -> None:
+    taught(guest, size)
+    address = served(guest, "malloc", size)
+    content = bytes(number % 251 for number in range(size))
+    guest.memory.poke(address, content)
+    before = guest.memory.read(address - LEAD, LEAD + usable_size(size) + TAIL)
+    assert served(guest, op, address, size) == 0
     guest.drain()
-    assert guest.ledger.records() == [("free", 0, 0, pointer, STACK) for pointer in (HEAP_BASE, 1, (1 << 64) - 8)]
+    told = size if op.startswith("sized") else 0
+    held = content + RED * (usable_size(size) - size)
+    assert guest.ledger.records()[1:] == [(op, 0, told, address, STACK + held)]
+    after = guest.memory.read(address - LEAD, LEAD + usable_size(size) + TAIL)
+    assert after == before[:8] + FREED + before[16:], "the block itself is left as it was"
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 15, 16, 23, 24, 25, 40, 41, 500, 999, 1000])
+def test_a_damaged_block_is_left_to_the_ledger(guest: Guest, size: int) -> None:
+    """Whichever byte was changed, in whatever way; and it is left as it is."""
+    taught(guest, size)
+    address = served(guest, "malloc", size)
+    guest.hook("free")
+    around = [*range(address - LEAD, address), *range(address + size, address + usable_size(size) + TAIL)]
+    for turn, changed in enumerate(around, 1):
+        was = guest.memory.read(changed, 1)
+        guest.memory.poke(changed, bytes([was[0] ^ (1 << turn % 8)]))
+        before = guest.memory.read(address - LEAD, LEAD + usable_size(size) + TAIL)
+        guest.run(address)
+        assert len(guest.ledger.of("handle")) == turn, f"a change at {changed - address} was not noticed"
+        assert guest.memory.read(address - LEAD, len(before)) == before
+        guest.memory.poke(changed, was)
+    guest.run(address)
+    assert len(guest.ledger.of("handle")) == len(around), "intact it is served"
+
+
+def test_a_second_free_is_left_to_the_ledger(guest: Guest) -> None:
+    taught(guest)
+    address = served(guest, "malloc", 24)
+    served(guest, "free", address)
+    guest.call("free", address)
+    assert [call.first for call in guest.ledger.of("handle")] == [address]
 
 
 def test_the_ledger_hears_of_everything_in_its_order(guest: Guest) -> None:
@@ -330,8 +401,9 @@ def test_the_ledger_hears_of_everything_in_its_order(guest: Guest) -> None:
 def test_a_ring_that_is_full_is_drained_and_nothing_is_lost(guest: Guest) -> None:
     taught(guest)
     guest.hook("free")
-    pointers = [HEAP_BASE + 16 * number for number in range(5000)]
+    pointers = [HEAP_BASE + (1 << 20) + 64 * number for number in range(5000)]
     for pointer in pointers:
+        lay(guest.memory, pointer, 24, 24, told=True)
         guest.run(pointer)
     guest.drain()
     heard = [
@@ -393,6 +465,84 @@ def test_forgotten_rules_are_asked_for_again(guest: Guest) -> None:
     served(guest, "malloc", 24)
 
 
+# ---- the stub walks the stack by the rules it was told
+
+
+@dataclass
+class Scripted:
+    """Stacks of functions whose rules are given; a walk in Python."""
+
+    memory: AddressSpace
+    rules: dict[int, tuple[bool, int, int] | None]
+    bottom: int
+
+    def rule(self, return_address: int) -> tuple[bool, int, int] | None:
+        return self.rules.get(return_address)
+
+    def outermost(self, return_address: int) -> bool:
+        return return_address == self.bottom
+
+    def capture(self, sp: int, bp: int, _rest: Callable[[], tuple[int, ...]]) -> Stack:
+        walked, cfa = [], sp + 8
+        while (address := self.memory.word(cfa - 8)) and not walked.append(address) and address != self.bottom:
+            rule = self.rules[address]
+            if rule is None:
+                break
+            from_bp, offset, saved = rule
+            cfa = (bp if from_bp else cfa) + offset
+            bp = self.memory.word(cfa + saved) if saved else bp
+        return struct.pack(f"<{len(walked)}Q", *walked)
+
+
+def lay_frames(
+    guest: Guest,
+    frames: list[tuple[bool, int, int]],
+    returns: list[int],
+    cfas: list[int],
+    rules: dict[int, tuple[bool, int, int] | None],
+) -> int:
+    """Put frames on the stack, and the rules that describe them into `rules`; the innermost one's rbp."""
+    bp = 0x1111
+    for number, (from_bp, words, wanted) in reversed(list(enumerate(frames))):
+        cfa = cfas[number + 1]
+        # A function with a frame pointer saved its caller's below its return address, others where they like.
+        saved = -16 if from_bp else wanted if -wanted <= 8 * words - 8 else 0
+        if saved:
+            guest.memory.poke(cfa + saved, struct.pack("<Q", bp))
+            bp = cfa - 16 if from_bp else 0xBAD
+        rules[returns[number]] = (from_bp, 16 if from_bp else 8 * words, saved)
+        guest.memory.poke(cfa - 8, struct.pack("<Q", returns[number + 1]))
+    return bp
+
+
+FRAMES = st.lists(
+    st.tuples(st.booleans(), st.integers(2, 40), st.sampled_from([0, -16, -24, -32])), min_size=0, max_size=12
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(frames=FRAMES, ends=st.booleans())
+def test_the_stub_walks_as_python_does(frames: list[tuple[bool, int, int]], ends: bool) -> None:
+    """Frames with and without rbp, one above the other; the stack ends with a rule or a return address of 0."""
+    guest = Guest()
+    returns = [RETURN_ADDRESS, *(CODE + 0x300 + 16 * number for number in range(len(frames)))]
+    rules: dict[int, tuple[bool, int, int] | None] = {returns[-1]: (False, 16, 0)}
+    cfas = [SP - 0x6000]
+    for _, words, _ in frames:
+        cfas.append(cfas[-1] + 8 * words)
+    bp = lay_frames(guest, frames, returns, cfas, rules)
+    guest.gate.stacks = Scripted(guest.memory, rules, returns[-1] if ends else 0)
+    guest.hook("malloc")
+    for _ in range(2):
+        for register, value in (("rdi", 24), ("rsp", cfas[0]), ("rbp", bp), ("rip", CODE)):
+            guest.machine.set(register, value)
+        assert guest.machine.run() == CpuException(BREAKPOINT)
+    guest.drain()
+    (trapped,) = guest.ledger.of("handle")
+    assert list(return_addresses(trapped.stack)) == returns
+    assert [stack for *_, stack in guest.ledger.records()] == [trapped.stack]
+
+
 def test_draining_an_empty_ring_tells_nobody(guest: Guest) -> None:
     guest.drain()
     guest.drain()
@@ -410,7 +560,7 @@ def test_far_sites_have_copies_of_their_own_and_share_the_lists(guest: Guest) ->
     guest.hook("malloc", caller=far, site=far + 0x100)
     for _ in range(2):  # its return address is new
         assert guest.run(24, caller=far) == CpuException(BREAKPOINT)
-    assert guest.machine.get("rax") == near + 32
+    assert guest.machine.get("rax") == near + LEAD + 24 + TAIL
     copies = [region for region in guest.memory.regions() if region.kind == "gate" and region.prot & EXEC]
     assert len(copies) == 2
     assert all(abs(copy.start - site) < 1 << 31 for copy, site in zip(copies, (SITE, far), strict=True))
@@ -434,61 +584,86 @@ def test_the_interrupt_with_no_operation_is_a_protection_fault(guest: Guest) -> 
     assert not guest.ledger.told
 
 
-@settings(max_examples=150, deadline=None)
+WORDS = st.one_of(
+    st.sampled_from([0, 1, 8, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, GATE_BASE, GATE_BASE + GATE_SIZE - 8]),
+    st.integers(GATE_BASE - 64, GATE_BASE + GATE_SIZE + 64),
+    st.integers(0, (1 << 64) - 1),
+)
+HEADERS = st.builds(
+    lambda size, block: size << 48 ^ size ^ block ^ MAGIC, st.integers(0, 1100), st.integers(0, 200).map(blocks_at)
+)
+IN_THE_GATE = st.one_of(
+    st.integers(0, 0x200), st.integers(0, 0x1400), st.integers(0x2_0000, 0x2_0200), st.integers(0x4_0000, 0x4_0200)
+).map(lambda offset: GATE_BASE + offset)
+IN_THE_HEAP = st.one_of(st.integers(0, 600), st.integers(0, 20).map(lambda number: 64 * number + 8)).map(
+    lambda offset: HEAP_BASE + offset
+)
+
+
+@settings(max_examples=300, deadline=None)
 @given(
-    writes=st.lists(
-        st.tuples(
-            st.one_of(st.integers(0, 0x200), st.integers(0, 0x1400), st.integers(0x2_0000, 0x2_0200))
-            | st.integers(0x4_0000, 0x4_0200),
-            st.one_of(
-                st.sampled_from([0, 1, 8, (1 << 63) - 1, 1 << 63, (1 << 64) - 1, GATE_BASE, GATE_BASE + GATE_SIZE - 8]),
-                st.integers(GATE_BASE - 64, GATE_BASE + GATE_SIZE + 64),
-                st.integers(0, (1 << 64) - 1),
+    script=st.lists(
+        st.one_of(
+            st.tuples(st.just("write"), st.one_of(IN_THE_GATE, IN_THE_HEAP), st.one_of(WORDS, HEADERS)),
+            st.tuples(
+                st.sampled_from([*RELEASES, "malloc", "calloc", "realloc", "malloc_usable_size", "operator new[]"]),
+                st.one_of(st.sampled_from([0, 24, 5000, 1 << 62]), st.integers(0, 200).map(blocks_at), IN_THE_HEAP),
+                st.sampled_from([0, 1, 24, 40]),
             ),
         ),
         min_size=1,
-        max_size=6,
+        max_size=20,
     ),
-    calls=st.lists(st.tuples(st.sampled_from(["malloc", "free", "calloc", "realloc"]), st.sampled_from([0, 24, 5000]))),
+    bound=st.sampled_from([0, 3, 1000]),
 )
-def test_whatever_it_writes_to_the_gates_data_is_its_own_affair(
-    writes: list[tuple[int, int]], calls: list[tuple[Op, int]]
-) -> None:
-    """It may crash or lie about its calls; nothing of ours may fail, and every record can be read."""
-    log = Log()
-    guest = Guest(log)
-    guest.hook("malloc")
-    guest.run(24)
-    guest.run(24)
-    for offset, value in writes:
-        guest.memory.poke(GATE_BASE + offset, struct.pack("<Q", value))
-    for op, argument in calls:
-        guest.hook(op)
-        guest.run(argument, 24)
-    guest.memory.poke(CODE, b"\xcd" + bytes([stub.VECTOR]) + INT3)
-    guest.machine.flush_code()
-    guest.run()
-    guest.drain()
-    stacks = [block.stack for block in log.blocks()] + [event.stack for event in log.misuses]
-    for stack in stacks:
+def test_whatever_it_writes_to_our_data_is_its_own_affair(script: list[tuple[str, int, int]], bound: int) -> None:
+    """To the gate's, to headers, red zones, freed blocks. It may crash or lie about its calls; nothing of ours may
+    fail, and every record can be read.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quarantine, "QUARANTINE_BLOCKS", bound)
+        log = Log()
+        guest = Guest(log)
+        for _ in range(6):
+            guest.hook("malloc")
+            guest.run(24)
+        for what, first, second in script:
+            if what == "write":
+                guest.memory.poke(first, struct.pack("<Q", second))
+            else:
+                guest.hook(what)
+                guest.run(first, second)
+        guest.memory.poke(CODE, b"\xcd" + bytes([stub.VECTOR]) + INT3)
+        guest.machine.flush_code()
+        guest.run()
+        guest.drain()
+        guest.ledger.check()
+    blocks = [*log.blocks(), *guest.ledger.quarantine.blocks(), *(event.block for event in log.misuses if event.block)]
+    for stack in (*(block.stack for block in blocks), *(block.freed for block in blocks)):
         return_addresses(stack)
+    for event in log.misuses:
+        return_addresses(event.stack)
 
 
 # ---- the stub and Python's part serve alike
 
+MAKERS: tuple[Op, ...] = ("malloc", "calloc", "operator new", "operator new[]")
 
-@settings(max_examples=40, deadline=None)
+
+@settings(max_examples=60, deadline=None)
 @given(
     script=st.lists(
         st.tuples(
-            st.sampled_from(["malloc", "calloc", "free", "free again", "realloc"]),
+            st.sampled_from([
+                *MAKERS, *RELEASES, "free again", "realloc", "usable size", "overflow", "underflow", "stale write",
+            ]),
             st.one_of(st.integers(0, 1100), st.sampled_from([0, 24, 999, 1000, 1001])),
             st.integers(0, 1 << 16),
         ),
         min_size=1,
         max_size=60,
     )
-)
+)  # fmt: skip
 def test_the_stub_and_the_trap_keep_the_same_books(script: list[tuple[str, int, int]]) -> None:
     """But for addresses, which the lists hand out in another order."""
     books = []
@@ -497,29 +672,59 @@ def test_the_stub_and_the_trap_keep_the_same_books(script: list[tuple[str, int, 
         guest = Guest(log)
         if always:
             guest.gate.trap_always()
-        play(guest, script)
+        Script(guest).play(script)
         guest.drain()
+        guest.ledger.check()
         blocks = [(block.size, block.maker, block.stack) for block in log.blocks()]
-        misuses = [(event.op, event.problem, event.block and event.block.size) for event in log.misuses]
-        books.append((log.counts, blocks, misuses))
+        freed = [(record[0], record[2], rest) for record, rest in guest.ledger.quarantine.entries]
+        misuses = [
+            (event.op, event.problem, event.stack, event.offset, event.size, event.block and event.block.size)
+            for event in log.misuses
+        ]
+        books.append((log.counts, blocks, freed, misuses))
         assert all(block_of(record).address == address for address, record in log.live.items())
+        assert all(block_of(record, rest).address for record, rest in guest.ledger.quarantine.entries)
     assert books[0] == books[1]
 
 
-def play(guest: Guest, script: list[tuple[str, int, int]]) -> None:
-    """Carry out a script: what to do, a size, and a number by which a block is chosen."""
-    live: list[int] = []
-    freed: list[int] = []
-    for what, size, choice in script:
-        if what in {"malloc", "calloc"}:
-            live.append(guest.call("malloc", size) if what == "malloc" else guest.call("calloc", 1, size))
-        elif what == "free" and live:
-            freed.append(live.pop(choice % len(live)))
-            guest.call("free", freed[-1])
-        elif what == "free again" and freed:
-            guest.call("free", freed[choice % len(freed)])
-        elif what == "realloc" and live:
-            old = live.pop(choice % len(live))
-            freed.append(old)
-            if (new := guest.call("realloc", old, size)) != 0:
-                live.append(new)
+class Script:
+    """Carries out what to do, with a size, and a number by which a block and a place in it are chosen."""
+
+    def __init__(self, guest: Guest) -> None:
+        self.guest = guest
+        self.live: list[tuple[int, int]] = []
+        self.freed: list[tuple[int, int]] = []
+
+    def play(self, script: list[tuple[str, int, int]]) -> None:
+        for what, size, choice in script:
+            if what in MAKERS:
+                arguments = (1, size) if what == "calloc" else (size,)
+                self.live.append((self.guest.call(what, *arguments), size))
+            elif what in {"free again", "stale write"}:
+                if self.freed:
+                    self.with_freed(what, *self.freed[choice % len(self.freed)], choice)
+            elif self.live:
+                self.with_live(what, choice % len(self.live), size, choice)
+
+    def with_freed(self, what: str, address: int, size: int, choice: int) -> None:
+        if what == "free again":
+            self.guest.call("free", address)
+        else:
+            length = 1 + choice % 3
+            self.guest.memory.poke(address + choice % (usable_size(size) + TAIL - length), b"stale"[:length])
+
+    def with_live(self, what: str, number: int, size: int, choice: int) -> None:
+        address, had = self.live[number]
+        if what == "overflow":
+            length = usable_size(had) + TAIL - had
+            self.guest.memory.poke(address + had + choice % length, b"!")
+        elif what == "underflow":  # not of the first byte of the lead: what lies below differs
+            self.guest.memory.poke(address - 1 - choice % (LEAD - 1), b"!")
+        elif what == "usable size":
+            assert self.guest.call("malloc_usable_size", address) == usable_size(had)
+        else:
+            del self.live[number]
+            self.freed.append((address, had))
+            new = self.guest.call(what, address, size if what == "realloc" else had)
+            if new:
+                self.live.append((new, size))

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from oracles import emuleak, valgrind
 from oracles.peers import need
 
-from emuleak.events import NO_STACK, Block
+from emuleak.events import NO_STACK, Block, Op
 from emuleak.findings.heuristics import Heuristics
 from emuleak.findings.reachability import Root, Scan, State, Verdict, pointers
+from emuleak.findings.trail import Tops, link, ways
 from emuleak.memory import EXEC, HEAP_BASE, HEAP_SIZE, PAGE, PROGRAM_BASE, READ, WRITE, AddressSpace, Region
 
 # A million blocks are no test. Measured: a random graph of 1e6 blocks with two pointers each takes 7.7 s, a list 3.5 s.
@@ -166,6 +167,27 @@ def test_every_block_that_is_not_lost_names_a_root_that_leads_to_it(heap: Random
             assert block.address in {target.address for target, _ in slow.targets(data)}
 
 
+@settings(max_examples=300, deadline=None)
+@given(heap=random_heaps(), heuristic=st.sampled_from([never, second_word]))
+def test_trails_lead_back_to_a_root_or_to_a_lost_block(heap: RandomHeap, heuristic: Judge) -> None:
+    """Whatever is not definitely lost has a pointer to it where the trail says, and no trail goes in a circle."""
+    found = Scan(heap.blocks, heap.read, heuristic)
+    found.run([Root("data", f"module{number}", 0, data) for number, data in enumerate(heap.roots)])
+    tops = Tops(found)
+    for block in heap.blocks:
+        index = found.index_of(block)
+        state, held = found.state(index), link(found, index)
+        assert (held is None) is (state is State.LOST)
+        top, depth = tops.of(index)
+        assert (len(ways(found, index, 100)), ways(found, index, 100)[0]) == (depth + 1, top)
+        assert (found.state(top) is State.LOST) is (state in {State.LOST, State.INDIRECT})
+        if held is not None:
+            data = found.contents(held.holder) if held.root is None else held.root.data
+            assert words(data)[held.offset // 8] == block.address + held.inside
+            if state is State.REACHABLE:
+                assert held.inside == 0 or heuristic(block, block.address + held.inside)
+
+
 @settings(max_examples=300)
 @given(
     st.lists(
@@ -251,10 +273,10 @@ def memory() -> AddressSpace:
     return space
 
 
-def counts(memory: AddressSpace, content: bytes, offset: int, size: int | None = None) -> bool:
+def counts(memory: AddressSpace, content: bytes, offset: int, size: int | None = None, maker: Op = "malloc") -> bool:
     memory.clear(HEAP_BASE, PAGE)
     memory.write(HEAP_BASE, content)
-    block = Block(HEAP_BASE, len(content) if size is None else size, NO_STACK, "malloc", 0)
+    block = Block(HEAP_BASE, len(content) if size is None else size, NO_STACK, maker, 0)
     return Heuristics(memory).counts_as_start(block, HEAP_BASE + offset)
 
 
@@ -286,8 +308,10 @@ def test_newarray(memory: AddressSpace) -> None:
 
 
 def test_newarray_of_nothing(memory: AddressSpace) -> None:
-    assert counts(memory, pack(0), 8)
-    assert not counts(memory, pack(1), 8)
+    assert counts(memory, pack(0), 8, maker="operator new[]")
+    assert counts(memory, pack(0), 8, maker="aligned operator new[]")
+    assert not counts(memory, pack(1), 8, maker="operator new[]")
+    assert not counts(memory, pack(0), 8), "one past the end of eight bytes from malloc leads nowhere"
 
 
 def test_multiple_inheritance(memory: AddressSpace) -> None:

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from test_report_golden import CASES, frame, heap, leak, report
 
 from emuleak.errors import BadOption
-from emuleak.report import terminal
+from emuleak.report import json, terminal
+from emuleak.report.document import Finding
 from emuleak.report.entries import leak_entries, misuse_entries
 from emuleak.report.paper import clean
 from emuleak.report.stacktext import Fold, fold, own_frame, short_path, stack_lines
 from emuleak.report.terminal import Terminal
-from emuleak.report.writers import WRITERS, writer
+from emuleak.report.writers import writer
 
 
 class Tty(io.StringIO):
@@ -123,6 +124,25 @@ def test_the_same_misuse_from_the_same_stacks_is_told_once():
     assert [entry.findings for entry in misuse_entries(findings)] == [1000]
 
 
+@pytest.mark.parametrize(
+    ("finding", "title"),
+    [
+        (Finding(kind="invalid-size", size=-1 & (1 << 64) - 1, bytes=0, blocks=1), "18,446,744,073,709,551,615 bytes"),
+        (Finding(kind="invalid-alignment", size=3, bytes=0, blocks=4), "3 bytes (4 times)"),
+        (Finding(kind="invalid-free", address="0x10", bytes=0, blocks=1), "0x10"),
+        (Finding(kind="double-free", address="0x10", maker="malloc", bytes=0, blocks=1), "0x10 (block of 0 bytes)"),
+        (Finding(kind="double-free", address="0x10", bytes=8, blocks=1), "0x10 (block of 8 bytes)"),
+        (
+            Finding(kind="heap-overflow", access="write", size=4, address="0x10", maker="malloc", bytes=8, blocks=1),
+            "write of 4 bytes at 0x10 (block of 8 bytes)",
+        ),
+    ],
+)
+def test_a_misuse_is_headed_by_what_was_done_to_which_block_if_there_is_one(finding, title):
+    (heading,) = (line for line in text_of(report(finding)).splitlines() if line.startswith("[1] "))
+    assert heading.split(": ", 1)[1] == title
+
+
 def test_too_many_entries_are_counted_and_the_way_to_see_them_is_told():
     many = report(*(leak(10, 1, frame("f", "a.c", index)) for index in range(150)))
     assert "50 more leaks (500 bytes in 50 blocks) not listed here; --format json lists them all." in text_of(many)
@@ -165,7 +185,7 @@ def test_the_plain_path_does_not_import_rich():
 
 
 def test_writer_by_name():
-    assert writer("json") is WRITERS["json"]
+    assert writer("json") is json
     assert writer("text", show_reachable=True) == Terminal(show_reachable=True)
     with pytest.raises(BadOption, match="unknown format 'yaml'; choose from text, json"):
         writer("yaml")

@@ -42,6 +42,8 @@ def report(*findings: Finding, in_use: int = 0, allocs: int = 12, incomplete=(),
         (leak("definitely-lost", owner="library"), False),
         (misuse("double-free"), True),
         (misuse("double-free", owner="library"), True),
+        (misuse("invalid-size"), True),
+        (misuse("realloc-zero"), False),
         (misuse("a-kind-of-tomorrow"), True),
     ],
 )
@@ -71,6 +73,15 @@ def test_fail_on():
     with pytest.raises(BadOption, match="unknown kind 'leeks'; choose from definitely-lost") as error:
         parse_fail_on("leeks")
     assert "\n" not in str(error.value)
+
+
+def test_realloc_to_no_bytes_counts_where_it_is_named_itself():
+    """The C library defines it, and programs rely on it."""
+    finding = misuse("realloc-zero")
+    assert not counts(finding, parse_fail_on("all"))
+    assert not counts(finding, parse_fail_on("misuse"))
+    assert counts(finding, parse_fail_on("misuse,realloc-zero"))
+    assert totals([finding]).misuse == {"realloc-zero": 1}, "it is told all the same"
 
 
 def test_totals():

@@ -8,11 +8,10 @@ input, for a reader of its output - is on the main thread, where the Python hand
 import errno
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
@@ -74,19 +73,19 @@ class Interruption:
 @contextmanager
 def interruptible() -> Iterator[Interruption]:
     """Install the handlers for as long as the block runs; to be called on the main thread."""
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)  # noqa: FBT003
+    reading, writing = os.pipe()  # a pair of sockets would do as well, and costs 4 ms to import
+    if hasattr(os, "set_blocking"):  # Windows asks for it only where the writing end is a socket
+        os.set_blocking(writing, False)
     interruption = Interruption()
 
     def listen() -> None:
-        with suppress(OSError):
-            while data := ours.recv(64):
-                for number in data:
-                    interruption.order(number)
+        while data := os.read(reading, 64):
+            for number in data:
+                interruption.order(number)
 
     numbers = [*REASONS, *([] if _NUDGE is None else [_NUDGE])]
     previous = {number: signal.signal(number, interruption.handle) for number in numbers}
-    previous_fd = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+    previous_fd = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
     try:
@@ -95,6 +94,6 @@ def interruptible() -> Iterator[Interruption]:
         signal.set_wakeup_fd(previous_fd)
         for number, handler in previous.items():
             signal.signal(number, handler)
-        theirs.close()
+        os.close(writing)
         listener.join()
-        ours.close()
+        os.close(reading)

@@ -7,6 +7,7 @@ from msgspec import UNSET, UnsetType
 
 LeakKind = Literal["definitely-lost", "indirectly-lost", "possibly-lost", "still-reachable"]
 Owner = Literal["program", "library"]
+Standing = Literal["new", "grown", "changed", "known"]
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -32,6 +33,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     its end (overflow) or its start (underflow, write after free) to the first changed byte. `maker` names the function
     that made the block (`malloc`, `operator new[]`), `releaser` the one that was to release it; `thread` counts from 0
     and is given where the program had more than one. `chain` leads from a root to a block that is still reachable.
+    `baseline` is given where the run was compared with an older report; `changed` there means a worse kind of leak.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     owner: Owner = "program"
     why: str = ""
     chain: tuple[str, ...] | UnsetType = UNSET
+    baseline: Standing | UnsetType = UNSET
     stack: tuple[Frame, ...] = ()
     allocated: tuple[Frame, ...] = ()
     freed: tuple[Frame, ...] = ()

@@ -42,7 +42,7 @@ class Heuristics:
             return False
         first = self._word(block.address)
         if block.size == 8:
-            return first == 0
+            return first == 0 and "new[]" in block.maker
         return first > 0 and (block.size - 8) % first == 0
 
     def _multiple_inheritance(self, block: Block, offset: int) -> bool:

@@ -58,6 +58,11 @@ def _of_library(frame: Frame) -> bool:
 def _for_itself(frame: Frame) -> bool:
     if frame.file is not None and not _of_library(frame):
         return False  # a function of the program's that happens to have such a name
-    if posixpath.basename(frame.object).startswith(("ld-linux", "ld-2")):
+    return is_for_itself(frame.function, frame.object)
+
+
+def is_for_itself(function: str, path: str) -> bool:
+    """Whether a library's function, of the file at `path`, is one in which it allocates for itself."""
+    if posixpath.basename(path).startswith(("ld-linux", "ld-2")):
         return True
-    return frame.function in _OWN_FUNCTIONS or frame.function.startswith(_OWN_PREFIXES)
+    return function in _OWN_FUNCTIONS or function.startswith(_OWN_PREFIXES)

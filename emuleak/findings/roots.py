@@ -28,14 +28,22 @@ class LiveThread(NamedTuple):
 
 
 def roots(
-    memory: AddressSpace, process: Process, threads: Sequence[LiveThread], joined: Sequence[int]
+    memory: AddressSpace,
+    process: Process,
+    threads: Sequence[LiveThread],
+    joined: Sequence[int],
+    stacks: Collection[tuple[int, int]] = (),
 ) -> Iterator[Root]:
-    """All roots. `joined`: where the stack pointers of the threads were that have ended and were joined."""
+    """All roots. `joined`: where the stack pointers of the threads were that have ended and were joined.
+
+    `stacks` are stacks of the program's own, which may share a mapping: with a thread on one, nothing else there ends.
+    """
     pointers = [thread.registers[_RSP_INDEX] for thread in threads]
-    for thread in threads:
+    pointers = [pointer for pointer in pointers if not any(start <= pointer < end for start, end in stacks)]
+    for number, thread in enumerate(threads):
         values = [thread.registers[number] for number in sorted(thread.alive)]
         values += [memory.word(slot) for slot in sorted(thread.red_zone) if memory.region_at(slot) is not None]
-        yield Root("registers", "", 0, struct.pack(f"<{len(values)}Q", *values))
+        yield Root("registers", "", number, struct.pack(f"<{len(values)}Q", *values))
     for region in memory.regions():
         if region.kind in {"heap", "gate"} or not region.prot & READ or _is_constant(process, region):
             continue

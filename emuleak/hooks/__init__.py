@@ -8,6 +8,7 @@ from emuleak.hooks.complete import Complete
 from emuleak.hooks.entry import Entry
 from emuleak.hooks.gate import Gate
 from emuleak.hooks.moments import Moments
+from emuleak.hooks.operators import Unseen
 from emuleak.hooks.plt import Plt
 
 STRATEGIES: tuple[type[HookStrategy], ...] = (Complete, Entry)
@@ -21,4 +22,4 @@ def strategy(name: str) -> HookStrategy:
     raise BadOption(f"no hooking strategy is called '{name}'; there are: {', '.join(kind.name for kind in STRATEGIES)}")
 
 
-__all__ = ["OPS", "STRATEGIES", "Breakpoints", "Gate", "HookStrategy", "Moments", "Plt", "strategy"]
+__all__ = ["OPS", "STRATEGIES", "Breakpoints", "Gate", "HookStrategy", "Moments", "Plt", "Unseen", "strategy"]

@@ -1,26 +1,10 @@
-"""The protocol of a hooking strategy, and what the C library calls its allocator."""
+"""The protocol of a hooking strategy, and whose the allocator's functions are."""
 
-from typing import Final, Protocol
+from typing import Protocol
 
-from emuleak.events import OPS, Op
+from emuleak.entrypoints import NAMES
 from emuleak.hooks.gate import Gate
 from emuleak.loader import Module, Process
-
-# Every name under which a C library offers its allocator, with what it does (glibc: malloc/malloc.c, last section).
-NAMES: Final[dict[str, Op]] = {
-    **{op: op for op in OPS},
-    "cfree": "free",
-    "__libc_malloc": "malloc",
-    "__libc_calloc": "calloc",
-    "__libc_realloc": "realloc",
-    "__libc_free": "free",
-    "__libc_memalign": "memalign",
-    "__libc_reallocarray": "reallocarray",
-    "__libc_valloc": "valloc",
-    "__libc_pvalloc": "pvalloc",
-    "__posix_memalign": "posix_memalign",
-    "__malloc_usable_size": "malloc_usable_size",
-}
 
 
 class HookStrategy(Protocol):
@@ -30,6 +14,20 @@ class HookStrategy(Protocol):
 
     def install(self, process: Process, gate: Gate) -> None:
         """Hook what is mapped and what will be: a strategy adds itself to `process.listeners`."""
+
+
+def search_scope(process: Process) -> list[Module]:
+    """The modules in the order in which ld.so searches them for a name.
+
+    glibc's ld.so, which comes last, is left out: what it defines libc defines before it. A plug-in comes after all
+    that was there before: what `dlopen` keeps apart is not known here.
+    """
+    return [module for module in process.modules if module is not process.interpreter or is_c_library(module)]
+
+
+def definer(scope: list[Module], name: str) -> Module | None:
+    """The module whose definition of `name` ld.so binds to."""
+    return next((module for module in scope if name in module.image.functions), None)
 
 
 def is_c_library(module: Module) -> bool:

@@ -1,4 +1,4 @@
-"""One-shot breakpoints: a function of ours is called the first time the guest reaches an address."""
+"""Breakpoints: a function of ours is called the first time, or each time, that the guest reaches an address."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,6 +7,7 @@ from emuleak.machine import BREAKPOINT, Machine
 from emuleak.memory import AddressSpace
 
 _INT3: Final = b"\xcc"
+_NOP: Final = b"\x90"
 
 
 class Breakpoints:
@@ -16,6 +17,7 @@ class Breakpoints:
         self._machine = machine
         self._memory = memory
         self._set: dict[int, tuple[bytes, Callable[[], None]]] = {}
+        self._standing: dict[int, Callable[[], None]] = {}
         machine.traps[BREAKPOINT] = self._hit
 
     def once(self, site: int, action: Callable[[], None]) -> None:
@@ -24,8 +26,20 @@ class Breakpoints:
             self._set[site] = (bytes(self._memory.peek(site, 1)), action)
             self._memory.poke(site, _INT3)
 
+    def always(self, site: int, action: Callable[[], None], size: int = 1) -> None:
+        """Call `action` instead of the instruction of `size` bytes at `site`, each time; the guest goes on behind it.
+
+        The action may write RIP to have it go on elsewhere.
+        """
+        self._standing[site] = action
+        self._memory.poke(site, _INT3 + _NOP * (size - 1))
+
     def _hit(self) -> None:
         site = self._machine.get("rip") - 1
+        standing = self._standing.get(site)
+        if standing is not None:
+            standing()
+            return
         known = self._set.pop(site, None)
         if known is None:
             self._machine.raise_exception(BREAKPOINT)

@@ -1,12 +1,15 @@
 """Strategy `entry`: the first instruction of the allocator's own functions, in whichever module holds the C library.
 
 It sees every call that reaches the library's allocator: through stubs, through pointers, from -fno-plt code, from the
-library itself, in static programs. What it cannot see is which way the call came.
+library itself, in static programs. What it cannot see is which way the call came. C++'s operators are hooked with it
+(operators.py).
 """
 
+from emuleak.entrypoints import NAMES
 from emuleak.events import Op
-from emuleak.hooks.base import NAMES, is_c_library, served_functions
+from emuleak.hooks.base import is_c_library, served_functions
 from emuleak.hooks.gate import Gate
+from emuleak.hooks.operators import Operators
 from emuleak.loader import Module, Process
 
 
@@ -33,3 +36,4 @@ class Entry:
         process.listeners.append(hook)
         for module in process.modules:
             hook(module)
+        Operators().install(process, gate)

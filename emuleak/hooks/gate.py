@@ -15,8 +15,19 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from emuleak.errors import MachineFailure
-from emuleak.events import OPS, THREAD_SHIFT, Call, Op, Record, Stack, return_addresses
+from emuleak.events import (
+    FAMILY_BY_CODE,
+    OPS,
+    RELEASES_BY_CODE,
+    THREAD_SHIFT,
+    Call,
+    Op,
+    Record,
+    Stack,
+    return_addresses,
+)
 from emuleak.hooks import stub
+from emuleak.hooks.originals import Originals, Site
 from emuleak.machine import GENERAL_PROTECTION, PAGE_FAULT, Machine
 from emuleak.memory import (
     EXEC,
@@ -50,9 +61,18 @@ _REST: Final = struct.Struct("<5Q")
 _WORD: Final = struct.Struct("<Q")
 _RULE: Final = struct.Struct("<QQ")
 _FOUR_WORDS: Final = struct.Struct("<4Q")
-_END_OF_STACK: Final = (1 << 64) - 1
-_NOT_FOR_THE_STUB: Final = 1 << 63
-_FROM_RBP: Final = 1 << 62
+_NO_CODE: Final = 1  # an address at which none lies
+# Rules that the stub can follow have offsets within these bounds: what it reads then is part of the stack.
+_LARGEST_FROM_RBP: Final = 16
+_LARGEST_FROM_RSP: Final = 1 << 24
+# An operator new goes through a piece of code of its own that notes which it is: movabs r11, DATA; mov qword ptr
+# [r11+SITE], index; jmp entry. They lie behind the stub's code, in its copies.
+_NOTE: Final = struct.Struct("<2sQ3sII1si")
+_NOTE_SIZE: Final = 32
+_FIRST_NOTE: Final = len(stub.CODE) + _NOTE_SIZE - 1 & -_NOTE_SIZE
+_NEWS: Final = frozenset(
+    code for code in range(len(OPS)) if FAMILY_BY_CODE[code] != FAMILY_BY_CODE[0] and not RELEASES_BY_CODE[code]
+)
 
 
 class Ledger(Protocol):
@@ -94,7 +114,9 @@ class Gate:
         self._thread = 0
         self._machine = machine
         self._memory = memory
-        self._copies: list[int] = []
+        self._copies: dict[int, int] = {}  # by address: how many bytes of its page are in use
+        self._originals = Originals(machine, memory)
+        self._diverted: set[int] = set()
         self._taught: dict[int, int] = {}
         self._refills = [_FIRST_REFILL] * _CLASSES
         memory.map(Region(GATE_BASE, GATE_BASE + GATE_SIZE, READ | WRITE, "gate"))
@@ -106,7 +128,27 @@ class Gate:
 
     def divert(self, site: int, op: Op) -> None:
         """Make the code at the guest address `site` (five bytes of it) jump to the gate as a call of `op`."""
-        self._memory.poke(site, b"\xe9" + struct.pack("<i", self.entry(site, op) - (site + 5)))
+        self._memory.poke(site, _jump(site, self.entry(site, op)))
+        self._diverted.add(site)
+
+    def divert_operator(self, site: int, end: Callable[[], int], op: Op) -> None:
+        """As `divert`, for an operator of C++'s, whose code ends at `end()`: a `new` that cannot be met runs that."""
+        if OPS.index(op) not in _NEWS:
+            self.divert(site, op)
+            return
+        copy = self._copy_near(site, _NOTE_SIZE)
+        note, entry = copy + self._copies[copy], copy + stub.ENTRIES[OPS.index(op)]
+        hook = _jump(site, note)
+        index = self._originals.add(Site(site, end, bytes(self._memory.peek(site, len(hook))), hook))
+        jump = entry - (note + _NOTE.size)
+        self._memory.poke(note, _NOTE.pack(b"\x49\xbb", stub.DATA, b"\x49\xc7\x83", stub.SITE_AT, index, b"\xe9", jump))
+        self._copies[copy] += _NOTE_SIZE
+        self._memory.poke(site, hook)
+        self._diverted.add(site)
+
+    def is_diverted(self, site: int) -> bool:
+        """Whether the code at `site` jumps to the gate."""
+        return site in self._diverted
 
     def entry(self, near: int, op: Op) -> int:
         """The address a pointer (a GOT slot, say) must hold to arrive at the gate as a call of `op`."""
@@ -131,9 +173,12 @@ class Gate:
         """Return addresses may mean something else now: a module came or went."""
         self._taught.clear()
         self._data[stub.RULES_AT : stub.RULES_AT + (stub.RULE_MASK + 2) * 16] = bytes((stub.RULE_MASK + 2) * 16)
+        for slot in (0, 16):  # where 0 would be looked for, with which some stacks end: an empty place must not match
+            _RULE.pack_into(self._data, stub.RULES_AT + slot, _NO_CODE, stub.RULE_NOT_FOR_THE_STUB)
 
     def drain(self) -> None:
         """Tell the ledger of the calls that the stub served since the last time."""
+        self._originals.put_hooks_back()
         data = self._data
         used = min(max(self._get(stub.RING_AT) - _RING, 0), _RECORDS * stub.RECORD) // stub.RECORD * stub.RECORD
         if not used:
@@ -158,12 +203,17 @@ class Gate:
             return
         stack = self.stacks.capture(rsp, rbp, self._rest)
         self._prepare(op, rdi, rsi, rsp, stack)
+        call = Call(OPS[op], rdi, rsi, rdx, stack, self._thread)
+        index = self._get(stub.SITE_AT) if op in _NEWS else 0
+        self._put(stub.SITE_AT, 0)
         try:
-            result = self.ledger.handle(Call(OPS[op], rdi, rsi, rdx, stack, self._thread))
+            result = self._originals.serve(call, rsp, index, self.ledger.handle)
         except Fault as fault:
             # Where posix_memalign shall store its answer nothing can be stored: the guest's own fault.
             self._machine.raise_exception(PAGE_FAULT, fault.address, "write")
             return
+        if result is None:
+            return  # the CPU is on its way elsewhere
         if result < 0:
             self._put(stub.ERRNO_AT, -result if self._get(stub.ERRNO_LOCATION_AT) else 0)
             result = 0
@@ -175,19 +225,21 @@ class Gate:
 
     def _prepare(self, op: int, first: int, second: int, sp: int, stack: Stack) -> None:
         """Give the stub what it lacked, so that the next call like this one need not trap."""
-        if op > stub.CALLOC or self._get(stub.RING_END_AT) == _RING:
+        if op not in stub.SERVED or self._get(stub.RING_END_AT) == _RING:
             return
         size = first * second if op == stub.CALLOC else first
-        if op != stub.FREE and size > stub.LARGEST:
+        if op in stub.ALLOCATES and size > stub.LARGEST:
             return
         for address in return_addresses(stack):
             if address not in self._taught:
                 self._teach(address)
         low, high = self._get(stub.STACK_LOW_AT), self._get(stub.STACK_HIGH_AT)
-        if not low <= sp < high and (region := self._memory.region_at(sp)) is not None:
+        region = None if low <= sp < high else self._memory.region_at(sp)
+        if region is not None and region.end - region.start <= stub.LONGEST_STACK:
             self._put(stub.STACK_LOW_AT, region.start)
             self._put(stub.STACK_HIGH_AT, region.end)
-        if op != stub.FREE:
+            self._put(stub.STACK_WORDS_AT, (region.end - region.start) >> 3)
+        if op in stub.ALLOCATES:
             self._refill(max(size + 23 >> 4, 2))
 
     def _refill(self, class_: int) -> None:
@@ -205,14 +257,7 @@ class Gate:
 
     def _teach(self, address: int) -> None:
         """Enter the rule of a return address in the stub's table."""
-        rule = self.stacks.rule(address)
-        if self.stacks.outermost(address):
-            packed = _END_OF_STACK
-        elif rule is None or not -0x8000 <= rule[2] < 0x8000:
-            packed = _NOT_FOR_THE_STUB
-        else:
-            from_bp, offset, bp_offset = rule
-            packed = (offset & 0xFFFF_FFFF) | (bp_offset & 0xFFFF) << 32 | (_FROM_RBP if from_bp else 0)
+        packed = stub.RULE_END if self.stacks.outermost(address) else _packed(self.stacks.rule(address))
         low = address & 0xFFFF_FFFF
         slot = stub.RULES_AT + 16 * ((low ^ low >> 13) & stub.RULE_MASK)
         if self._get(slot) and self._get(slot + 16) == 0:
@@ -224,16 +269,17 @@ class Gate:
 
     # ---- copies of the stub
 
-    def _copy_near(self, site: int) -> int:
-        for copy in self._copies:
-            if abs(copy - site) < _REACH:
+    def _copy_near(self, site: int, room: int = 0) -> int:
+        """A copy of the stub within reach of `site`, with so many bytes to spare."""
+        for copy, used in self._copies.items():
+            if abs(copy - site) < _REACH and used + room <= PAGE:
                 return copy
         if len(self._copies) == _MAX_COPIES:
             raise MachineFailure(f"no room for another copy of the stub near {site:#x}")
         copy = self._place(site)
         self._memory.map(Region(copy, copy + PAGE, READ | EXEC, "gate"))
         self._memory.poke(copy, stub.CODE)
-        self._copies.append(copy)
+        self._copies[copy] = _FIRST_NOTE
         return copy
 
     def _place(self, site: int) -> int:
@@ -249,10 +295,11 @@ class Gate:
         raise MachineFailure(f"no free page for the stub near {site:#x}")
 
     def _fill_header(self) -> None:
+        self.forget_rules()
         self._put(stub.RING_AT, _RING)
         self._put(stub.RING_END_AT, _RING + _RECORDS * stub.RECORD)
         self._put(stub.STACKS_AT, _STACKS)
-        self._put(stub.STACKS_END_AT, _STACKS + _STACKS_SIZE - 8 * stub.MAX_FRAMES)
+        self._put(stub.STACKS_END_AT, _STACKS + _STACKS_SIZE - 8 * stub.MAX_FRAMES - stub.LARGEST)
         for class_ in range(_CLASSES):
             self._put(stub.LISTS_AT + 8 * class_, _LISTS + class_ * _LIST_SIZE)
 
@@ -261,3 +308,19 @@ class Gate:
 
     def _put(self, offset: int, value: int) -> None:
         _WORD.pack_into(self._data, offset, value)
+
+
+def _jump(site: int, target: int) -> bytes:
+    """`jmp rel32` at `site` to `target`."""
+    return b"\xe9" + struct.pack("<i", target - (site + 5))
+
+
+def _packed(rule: tuple[bool, int, int] | None) -> int:
+    """A rule in the form of the stub's table."""
+    if rule is None:
+        return stub.RULE_NOT_FOR_THE_STUB
+    from_bp, offset, bp_offset = rule
+    largest = _LARGEST_FROM_RBP if from_bp else _LARGEST_FROM_RSP
+    if not 0 < offset <= largest or offset & 7 or not -min(offset, 1 << 15) <= bp_offset <= 0:
+        return stub.RULE_NOT_FOR_THE_STUB
+    return (stub.RULE_FROM_RBP | offset << 48 if from_bp else offset) | (bp_offset & 0xFFFF) << 32

@@ -6,7 +6,7 @@ would find a block "reachable" from a variable that no longer exists. Below the 
 nothing is alive (x86-64 psABI, 3.2.2), so no program can tell.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from emuleak.hooks.base import is_c_library
@@ -19,15 +19,24 @@ _ENDINGS: Final = ("exit", "quick_exit", "_exit", "abort")
 
 
 class Moments:
-    """Calls `on_start` when the program itself gets the CPU, and clears the dead stack when it ends."""
+    """Calls `on_start` when the program itself gets the CPU, and clears the dead stack when it ends.
+
+    `stacks` are those of the program's own that it tells of, start and end: several may share a mapping.
+    """
 
     def __init__(
-        self, breakpoints: Breakpoints, memory: AddressSpace, machine: Machine, on_start: Callable[[], None]
+        self,
+        breakpoints: Breakpoints,
+        memory: AddressSpace,
+        machine: Machine,
+        on_start: Callable[[], None],
+        stacks: Mapping[int, tuple[int, int]],
     ) -> None:
         self._breakpoints = breakpoints
         self._memory = memory
         self._machine = machine
         self._on_start = on_start
+        self._stacks = stacks
 
     def install(self, process: Process) -> None:
         """Watch for the modules that have these moments."""
@@ -46,4 +55,6 @@ class Moments:
         process.listeners.append(watch)
 
     def _clear_dead_stack(self) -> None:
-        self._memory.clear_below(self._machine.get("rsp"))
+        pointer = self._machine.get("rsp")
+        bottom = next((start for start, end in self._stacks.values() if start <= pointer < end), 0)
+        self._memory.clear_below(pointer, bottom)

@@ -4,7 +4,8 @@ A stub is hooked only when the symbol it leads to is the C library's: ld.so bind
 order in which modules were loaded, so a program (or a preloaded library) that defines malloc itself keeps its stubs.
 """
 
-from emuleak.hooks.base import NAMES, is_c_library
+from emuleak.entrypoints import NAMES
+from emuleak.hooks.base import definer, is_c_library
 from emuleak.hooks.gate import Gate
 from emuleak.loader import Module, Process
 
@@ -24,7 +25,7 @@ class Plt:
                 return  # glibc's ld.so comes last in the search order, whatever the order of mapping
             scope.append(module)
             if is_c_library(module):
-                served.update(name for name in NAMES if _owner(scope, name) is module)
+                served.update(name for name in NAMES if definer(scope, name) is module)
                 for earlier in scope:
                     _divert_stubs(earlier, served, gate)
             else:
@@ -33,11 +34,6 @@ class Plt:
         process.listeners.append(hook)
         for module in process.modules:
             hook(module)
-
-
-def _owner(scope: list[Module], name: str) -> Module | None:
-    """The module whose definition of `name` ld.so binds to."""
-    return next((module for module in scope if name in module.image.functions), None)
 
 
 def _divert_stubs(module: Module, served: set[str], gate: Gate) -> None:

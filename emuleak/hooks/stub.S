@@ -1,4 +1,4 @@
-# The code to which hooked calls jump: malloc, calloc and free served in the guest, everything else by a trap.
+# The code to which hooked calls jump: what makes or frees a small block is served in the guest, all else by a trap.
 #
 # It is copied, unchanged, to a page near whatever is hooked; its data lies at one fixed address (stub.py names the
 # offsets). `tests/test_stub.py` assembles this file and compares it with the bytes in stub.py:
@@ -8,11 +8,15 @@
 # On entry [rsp] is the return address. rax, rcx, rdx, rsi, rdi and r8-r11 may be used (x86-64 psABI, 3.2.1); rdi, rsi
 # and rdx are put away first, for a trap has to see the call as it was made. r11 holds the data's address throughout.
 #
-# A small malloc pops an address from the list of its size class, a free only takes note: both write a record of four
-# words (operation, thread and size, address, where its stack starts and ends) and the return addresses of all callers, by the
-# rules of the call-frame information that the table holds. Whatever is out of the ordinary - a size without a list, an
-# empty list, a full ring, a return address that the table does not know, an unknown stack - goes to `slow`, before
+# A small malloc pops an address from the list of its size class and writes the block's header and red zone; a free
+# checks both and takes a copy of what the block holds. Both write a record of four words (operation, thread and size;
+# address; where its stack starts and ends) and the return addresses of all callers, by the rules of the call-frame
+# information that the table holds. Whatever is out of the ordinary - a size without a list, an empty list, a full
+# ring, a return address that the table does not know, an unknown stack, a damaged block - goes to `slow`, before
 # anything was changed.
+#
+# A branch not taken costs the emulator as much as six other instructions, since its blocks of code end there. So
+# several tests are made one wherever arithmetic allows it.
 
         .intel_syntax noprefix
         .text
@@ -25,7 +29,7 @@
         .equ S_RDX, 24
         .equ S_RSP, 32
         .equ S_RBP, 40
-        .equ S_RBX, 48                    # then r12-r15
+        .equ S_RBX, 48                  # then r12-r15
         .equ RESULT, 88
         .equ ERRNO, 96
         .equ ERRNO_LOCATION, 104
@@ -36,12 +40,20 @@
         .equ STACK_LOW, 144             # the running thread's stack
         .equ STACK_HIGH, 152
         .equ THREAD, 160                # the running thread's number << 40
+        .equ STACK_WORDS, 168           # (STACK_HIGH - STACK_LOW) / 8
+        .equ CHUNK, 176                 # of the block that is being freed
+        .equ SITE, 184                  # which operator new is called (gate.py)
         .equ LISTS, 0x1000              # by size class: address of the next entry of its list
         .equ RULES, 0x2000              # hash table: return address, rule
 
         .equ LARGEST, 1000              # bytes; beyond it a call traps
         .equ MAX_FRAMES, 128
         .equ RULE_MASK, 0xfff
+        .equ HEAP, 0x600000400000
+        .equ HEAP_UNITS, 0x7fffffff     # of 16 bytes: its first half, where small blocks lie
+        .equ MAGIC, 0x5ea1b10c5ea1b10c
+        .equ RED, 0xfdfdfdfdfdfdfdfd
+        .equ FREED, 0xdddddddddddddddd
 
         .macro entry op
         movabs  r11, DATA
@@ -53,11 +65,41 @@
 
         .macro entry_trap op
         .balign 64
+op_\op:
         entry   \op
         jmp     slow
         .endm
 
-        # Write the callers of [rsp] to the stack area; r9 ends up behind the last one. Clobbers all but rax, r8, r11.
+        .macro entry_new op
+        .balign 64
+op_\op:
+        entry   \op
+        mov     rax, rdi
+        jmp     allocate
+        .endm
+
+        .macro entry_delete op
+        .balign 64
+op_\op:
+        test    rdi, rdi
+        jz      free_null
+        entry   \op
+        xor     eax, eax
+        jmp     release
+        .endm
+
+        .macro entry_sized_delete op
+        .balign 64
+op_\op:
+        test    rdi, rdi
+        jz      free_null
+        entry   \op
+        mov     rax, rsi
+        jmp     release
+        .endm
+
+        # Write the callers of [rsp] to the stack area; r9 ends up behind the last one. Clobbers all but rax, r11.
+        # rsi: CFA of the frame at hand, rdi: its rbp, rdx: its return address.
         .macro walk
         mov     r8, [r11+RING]
         cmp     r8, [r11+RING_END]
@@ -65,19 +107,17 @@
         mov     r9, [r11+STACKS]
         cmp     r9, [r11+STACKS_END]
         jae     slow
-        lea     r10, [r9+MAX_FRAMES*8]
-        cmp     rsp, [r11+STACK_LOW]
-        jb      slow
-        mov     rsi, rsp
-        cmp     rsi, [r11+STACK_HIGH]
+        mov     rcx, rsp                # inside the stack, and aligned: a remainder becomes the upper bits
+        sub     rcx, [r11+STACK_LOW]
+        ror     rcx, 3
+        cmp     rcx, [r11+STACK_WORDS]
         jae     slow
+        lea     r10, [r9+MAX_FRAMES*8]
         mov     rdi, rbp
-        mov     rdx, [rsi]              # return address
-        add     rsi, 8                  # CFA
+        mov     rdx, [rsp]
+        lea     rsi, [rsp+8]
 1:      mov     [r9], rdx
         add     r9, 8
-        cmp     r9, r10
-        jae     9f
         mov     ecx, edx
         shr     ecx, 13
         xor     ecx, edx
@@ -85,46 +125,58 @@
         shl     ecx, 4
         add     rcx, r11
         cmp     [rcx+RULES], rdx
-        je      2f
-        add     rcx, 16
-        cmp     [rcx+RULES], rdx
-        jne     slow
-2:      mov     rcx, [rcx+RULES+8]      # bits 0-31 CFA offset, 32-47 offset of the saved rbp, 62 CFA is from rbp
-        test    rcx, rcx
-        js      8f
+        jne     6f
+2:      mov     rcx, [rcx+RULES+8]      # bits 0-30 CFA offset from rsp, 32-47 offset of the saved rbp or 0
         movsxd  rdx, ecx
-        bt      rcx, 62
-        jc      3f
         add     rdx, rsi
-        jmp     4f
-3:      add     rdx, rdi
-4:      cmp     rdx, rsi                # the stack grows down and frames are aligned, or something is wrong
-        jbe     slow
-        cmp     rdx, [r11+STACK_HIGH]
-        ja      slow
-        test    dl, 7
-        jnz     slow
-        shr     rcx, 32
+        cmp     rdx, [r11+STACK_HIGH]   # any other rule has an offset that leads out of every stack
+        jae     7f
+3:      shr     rcx, 32
         movsx   rcx, cx
+        mov     r8, [rdx+rcx]
         test    rcx, rcx
-        jz      5f
-        mov     rdi, [rdx+rcx]
-5:      mov     rsi, rdx
+        cmovnz  rdi, r8
+        mov     rsi, rdx
         mov     rdx, [rdx-8]
+        cmp     r9, r10
+        jb      1b
+        jmp     9f
+6:      add     rcx, 16                 # the rule's second place
+        cmp     [rcx+RULES], rdx
+        je      2b
+        sub     r9, 8                   # 0 is no return address: the stack ends before it
         test    rdx, rdx
         jz      9f
-        jmp     1b
-8:      cmp     rcx, -1                 # the outermost frame
-        jne     slow
+        jmp     slow
+7:      test    rcx, rcx                # 62: CFA from rbp, its offset in bits 48-61; 63: end, with 62: not for us
+        js      8f
+        bt      rcx, 62
+        jnc     slow
+        mov     rdx, rcx
+        shr     rdx, 48
+        and     edx, 0x3fff
+        add     rdx, rdi
+        mov     r8, rdx                 # higher than the last one by a multiple of 8 but zero, or something is wrong
+        sub     r8, rsi
+        ror     r8, 3
+        dec     r8
+        shr     r8, 28
+        jnz     slow
+        cmp     rdx, [r11+STACK_HIGH]
+        jb      3b
+        jmp     slow
+8:      bt      rcx, 62
+        jc      slow
 9:
         .endm
 
-        # r8 record, r9 end of the stack, rax operation and size, rsi address
+        # r9 end of the stack, rax operation and size, rsi address
         .macro record
         or      rax, [r11+THREAD]
+        mov     r8, [r11+RING]
+        mov     rdx, [r11+STACKS]
         mov     [r8], rax
         mov     [r8+8], rsi
-        mov     rdx, [r11+STACKS]
         mov     [r8+16], rdx
         mov     [r8+24], r9
         mov     [r11+STACKS], r9
@@ -144,31 +196,44 @@
         ret
         .endm
 
+        # ecx: from the chunk's size as glibc's malloc.c has it, before rounding and minimum, to the chunk's size
+        .macro chunk_size
+        and     ecx, -16
+        mov     edx, 32
+        cmp     ecx, edx
+        cmovb   ecx, edx
+        .endm
+
 malloc: entry   0
         mov     rax, rdi
 allocate:
         cmp     rax, LARGEST
         ja      slow
         walk
-        lea     rcx, [rax+23]           # the chunk's size in 16 bytes, as in glibc's malloc.c
-        shr     rcx, 4
-        cmp     ecx, 2
-        jae     1f
-        mov     ecx, 2
-1:      mov     rdx, [r11+LISTS+rcx*8]
+        lea     rcx, [rax+23]
+        chunk_size
+        shr     ecx, 1
+        mov     rdx, [r11+LISTS+rcx]
         mov     rsi, [rdx]
         test    rsi, rsi
         jz      slow
         add     rdx, 8
-        mov     [r11+LISTS+rcx*8], rdx
+        mov     [r11+LISTS+rcx], rdx
+        mov     rcx, rax                # header: size << 48 | size, disguised by the address
+        ror     rcx, 16
+        or      rcx, rax
+        xor     rcx, rsi
+        movabs  rdx, MAGIC
+        xor     rcx, rdx
+        mov     [rsi-8], rcx
+        movabs  rdx, RED                # the list's blocks have a red zone from their usable size on
+        mov     [rsi+rax], rdx
+        mov     [rsi+rax+8], rdx
+        mov     [rsi+rax+16], rdx
         mov     rdx, [r11+OP]
         shl     rdx, 56
         or      rax, rdx
         record
-        mov     rdi, rsi
-        lea     ecx, [rcx+rcx-1]        # its words without the last one, which stays as a gap
-        xor     eax, eax
-        rep     stosq
         mov     rax, rsi
         leave_clean
 
@@ -176,10 +241,81 @@ allocate:
 free:   test    rdi, rdi
         jz      free_null
         entry   1
-        movabs  rax, 1 << 56
+        xor     eax, eax
+release:
+        mov     rcx, rdi                # inside the heap, and aligned
+        movabs  rdx, HEAP+16
+        sub     rcx, rdx
+        ror     rcx, 4
+        cmp     rcx, HEAP_UNITS
+        jae     slow
+        mov     rcx, [rdi-8]            # the header of a small block that lives
+        movabs  rdx, MAGIC
+        xor     rcx, rdi
+        xor     rcx, rdx
+        rol     rcx, 16
+        movzx   edx, cx
+        imul    r8, rdx, 0x10001        # its size is told twice, or somebody wrote there
+        xor     r8, rcx
+        mov     ecx, edx
+        cmp     ecx, LARGEST
+        ja      slow
+        lea     rdx, [rdi+rcx]          # its red zones: 24 bytes from its end, 24 from its usable size, 8 before
+        movabs  r10, RED
+        mov     r9, [rdx]
+        xor     r9, r10
+        or      r8, r9
+        mov     r9, [rdx+8]
+        xor     r9, r10
+        or      r8, r9
+        mov     r9, [rdx+16]
+        xor     r9, r10
+        or      r8, r9
+        add     ecx, 23
+        chunk_size
+        mov     r9, [rdi+rcx-8]
+        xor     r9, r10
+        or      r8, r9
+        mov     r9, [rdi+rcx]
+        xor     r9, r10
+        or      r8, r9
+        mov     r9, [rdi+rcx+8]
+        xor     r9, r10
+        or      r8, r9
+        mov     r9, [rdi-16]
+        xor     r9, r10
+        or      r8, r9
+        jnz     slow
+        mov     [r11+CHUNK], rcx
+        mov     rdx, [r11+OP]
+        shl     rdx, 56
+        shl     rax, 24
+        shr     rax, 24
+        or      rax, rdx
         walk
         mov     rsi, [r11+S_RDI]
-        record
+        mov     rcx, [r11+CHUNK]
+        movabs  rdx, FREED
+        mov     [rsi-8], rdx
+        mov     rdi, rsi                # what it holds, to its usable size: chunk - 8 bytes, three words and pairs
+        sub     ecx, 32
+        mov     rdx, [rdi]
+        mov     r8, [rdi+8]
+        mov     r10, [rdi+16]
+        mov     [r9], rdx
+        mov     [r9+8], r8
+        mov     [r9+16], r10
+        lea     r9, [r9+24]             # leaves the flags of sub
+        jz      2f
+1:      mov     rdx, [rdi+24]
+        mov     r8, [rdi+32]
+        add     rdi, 16
+        mov     [r9], rdx
+        mov     [r9+8], r8
+        add     r9, 16
+        sub     ecx, 16
+        jnz     1b
+2:      record
 free_null:
         xor     eax, eax
         leave_clean
@@ -199,6 +335,18 @@ calloc: entry   2
         entry_trap 8
         entry_trap 9
         entry_trap 10
+        entry_new 11
+        entry_new 12
+        entry_delete 13
+        entry_delete 14
+        entry_trap 15
+        entry_trap 16
+        entry_sized_delete 17
+        entry_sized_delete 18
+        entry_trap 19
+        entry_trap 20
+        entry_trap 21
+        entry_trap 22
 
         .balign 64
 slow:   mov     [r11+S_RSP], rsp

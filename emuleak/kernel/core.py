@@ -6,8 +6,9 @@ functions over them. Whatever the guest hands in, a handler ends in a number for
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from emuleak.kernel import fxsave
 from emuleak.kernel.abi import ERRNO, SyscallError, guest_errno
@@ -36,8 +37,7 @@ class MapListener(Protocol):
         """`region` was mapped just now and holds the file's bytes."""
 
 
-@dataclass
-class Ending:
+class Ending(msgspec.Struct):
     """How the process ended: by `code`, by `signal` (with the failing `address` where there is one), or `stopped`.
 
     `stopped` says in words why emuleak ended it: a budget ran out, every thread waits for another.
@@ -49,8 +49,7 @@ class Ending:
     stopped: str = ""
 
 
-@dataclass
-class Identity:
+class Identity(msgspec.Struct):
     """What the process is told of itself. Fixed numbers: a process id of the host's would differ at every run."""
 
     pid: int = 4711
@@ -58,7 +57,7 @@ class Identity:
     uid: int = 1000
     gid: int = 1000
     name: bytes = b""
-    limits: dict[int, tuple[int, int]] = field(default_factory=dict)
+    limits: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
 
 
 class Kernel:
@@ -90,7 +89,7 @@ class Kernel:
         self.machine.on_syscall = self.dispatch
         self.brk_start = self.brk = page_ceil(program_end)
         files = self.files
-        files.program, files.arguments = os.path.abspath(program), [os.fsencode(argument) for argument in argv]
+        files.program, files.arguments = os.path.realpath(program), [os.fsencode(argument) for argument in argv]
         files.pid, files.limits = self.identity.pid, self.identity.limits
         files.proc["maps"] = self._maps
         self.identity.name = os.fsencode(os.path.basename(program))[:15]

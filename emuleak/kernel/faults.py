@@ -5,8 +5,9 @@ Sources: arch/x86/kernel/traps.c and arch/x86/mm/fault.c of Linux 6.1; sigaction
 
 import struct
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from emuleak.disasm import memory_accesses
 from emuleak.kernel.signals import NUMBERS, SI_KERNEL, Siginfo, Trap

@@ -1,6 +1,6 @@
 """System calls on memory: mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2) and their kin."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.core import Kernel
@@ -307,10 +307,11 @@ def munlockall(_kernel: Kernel) -> int:
 @syscall(239)
 def get_mempolicy(kernel: Kernel, mode: Pointer, nodemask: Pointer, maxnode: ULong, addr: Pointer, flags: ULong) -> int:
     """get_mempolicy(2): a machine of one node, and the default policy."""
-    if flags & ~7 or (addr and not flags & 3) or (nodemask and maxnode > 8 * PAGE):
+    length = (max(maxnode, 1) - 1 + 63) // 64 * 8  # copy_nodes_to_user in mm/mempolicy.c: one bit less than it is told
+    if flags & ~7 or (addr and not flags & 3) or (nodemask and not 1 <= maxnode <= 8 * PAGE):
         raise SyscallError("EINVAL")
     if nodemask:
-        kernel.memory.write(nodemask, (flags >> 2).to_bytes(8, "little").ljust((maxnode + 63) // 64 * 8, b"\0"))
+        kernel.memory.write(nodemask, (flags >> 2).to_bytes(8, "little").ljust(length, b"\0")[:length])
     if mode:
         kernel.memory.write(mode, bytes(4))
     return 0

@@ -10,7 +10,8 @@ import os
 import stat
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from emuleak.kernel.abi import (
     O_CLOEXEC,
@@ -222,8 +223,7 @@ def pselect6(
 # ---- epoll
 
 
-@dataclass
-class _Watch:
+class _Watch(msgspec.Struct):
     """One entry of an interest list."""
 
     description: Description

@@ -8,6 +8,9 @@ from typing import Protocol
 _MOUNTS = b"/dev/root / ext4 rw 0 0\n"
 _MOUNTINFO = b"1 1 8:1 / / rw - ext4 /dev/root rw\n"
 
+# A mask of 1,024 memory nodes, as Debian's kernels print it.
+_ONE_NODE = ",".join(["00000000"] * 31 + ["00000001"])
+
 
 class Process(Protocol):
     """What has to be known of the process."""
@@ -51,8 +54,17 @@ def _status(process: Process) -> bytes:
         "TracerPid": 0,
         "FDSize": max(process.descriptors(), default=0) + 1,
         "Threads": 1,
+        "Cpus_allowed": f"{(1 << _cpus()) - 1:x}",
+        "Cpus_allowed_list": f"0-{_cpus() - 1}" if _cpus() > 1 else "0",
+        "Mems_allowed": _ONE_NODE,  # libnuma sizes its masks by it
+        "Mems_allowed_list": 0,
     }
     return os.fsencode("".join(f"{name}:\t{value}\n" for name, value in rows.items()))
+
+
+def _cpus() -> int:
+    """As sched_getaffinity(2) has it."""
+    return os.cpu_count() or 1
 
 
 def _stat(process: Process) -> bytes:

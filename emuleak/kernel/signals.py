@@ -6,9 +6,10 @@ Sources: signal(7), and kernel/signal.c of Linux 6.1 where the manual leaves the
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import msgspec
 
 from emuleak.kernel.abi import SyscallError
 
@@ -105,8 +106,7 @@ class Action(NamedTuple):
     mask: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Siginfo:
+class Siginfo(msgspec.Struct, frozen=True):
     """One signal on its way. `details` is what siginfo_t holds behind its first three numbers.
 
     `address` is set for a signal that the CPU raised: where the program failed, for the report.
@@ -177,8 +177,7 @@ class Pending:
         self._queue = [info for info in self._queue if not bit(info.number) & bits]
 
 
-@dataclass(frozen=True, slots=True)
-class AlternateStack:
+class AlternateStack(msgspec.Struct, frozen=True):
     """What sigaltstack(2) was told: `base` and `size` in bytes; a size of 0 is none."""
 
     base: int = 0
@@ -207,8 +206,7 @@ class AlternateStack:
         return SS_ONSTACK if self.holds(sp) else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Trap:
+class Trap(msgspec.Struct, frozen=True):
     """What a signal frame tells of the thread's last CPU exception: vector, error code, the faulting address."""
 
     vector: int = 0
@@ -216,12 +214,11 @@ class Trap:
     cr2: int = 0
 
 
-@dataclass(eq=False)
-class ThreadSignals:
+class ThreadSignals(msgspec.Struct, eq=False):
     """A thread's part of the state."""
 
     mask: int = 0
-    pending: Pending = field(default_factory=Pending)
+    pending: Pending = msgspec.field(default_factory=Pending)
     stack: AlternateStack = AlternateStack()
     trap: Trap = Trap()
     saved_mask: int | None = None  # to come back when a call that replaced the mask, like sigsuspend(2), is over

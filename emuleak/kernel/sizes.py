@@ -1,7 +1,6 @@
 """System calls on a file's size and on what of it reaches the disk: truncate(2), fallocate(2), fsync(2)."""
 
 import os
-import shutil
 
 from emuleak.kernel.abi import AT_FDCWD, SyscallError
 from emuleak.kernel.core import Kernel
@@ -66,6 +65,8 @@ def _size_of(description: Description) -> int:
 
 def _room(kernel: Kernel, description: Description) -> int:
     """Bytes free on the disk that holds a file."""
+    import shutil  # noqa: PLC0415 - 3 ms that few programs need
+
     return shutil.disk_usage(os.path.dirname(kernel.files.host_path(description.path))).free
 
 

@@ -5,7 +5,9 @@ The system calls of the family (clone, futex, ...) are in tasks.py; this is the 
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
 
 from emuleak.kernel.abi import ERRNO
 from emuleak.kernel.signals import ThreadSignals
@@ -15,12 +17,11 @@ _SYSCALL_LENGTH = 2  # bytes of the SYSCALL instruction: stepping back over it r
 FUTEX_ANY = 0xFFFF_FFFF
 
 
-@dataclass(eq=False)
-class Thread:
+class Thread(msgspec.Struct, eq=False):
     """One thread. `context` holds its registers while it does not run: RIP behind the SYSCALL, RAX still its number."""
 
     tid: int
-    context: object = None
+    context: Any = None
     clear_tid: int = 0
     futex: int = 0  # the address it waits at, 0 when it does not
     bitset: int = FUTEX_ANY
@@ -34,7 +35,7 @@ class Thread:
     restarts: bool = False  # whether SA_RESTART applies to the call in which it waits
     remaining_at: int = 0  # where a sleep that a signal ends writes the time left, or 0
     gone: bool = False  # has ended
-    signals: ThreadSignals = field(default_factory=ThreadSignals)
+    signals: ThreadSignals = msgspec.field(default_factory=ThreadSignals)
 
     @property
     def in_call(self) -> bool:

@@ -6,8 +6,10 @@ time stand still meanwhile.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from emuleak.kernel.clock import Clock
 from emuleak.kernel.signals import NUMBERS, SI_KERNEL, SI_TIMER, Siginfo, send
@@ -20,8 +22,7 @@ _ITIMER_SIGNALS: Final = {ITIMER_REAL: "SIGALRM", ITIMER_VIRTUAL: "SIGVTALRM", I
 _DETAILS: Final = struct.Struct("<iiQ")  # si_tid (the timer's id), si_overrun, si_value
 
 
-@dataclass(eq=False)
-class Timer:
+class Timer(msgspec.Struct, eq=False):
     """One timer; times in nanoseconds of its clock, `due` is None while it is disarmed."""
 
     info: Siginfo | None  # what it sends, or nothing

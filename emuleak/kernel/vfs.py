@@ -7,8 +7,9 @@ import os
 import posixpath
 import random
 import stat
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from emuleak.kernel import abi, procfs
 from emuleak.kernel.abi import SyscallError
@@ -24,6 +25,9 @@ _RANDOM_MAX = (1 << 25) - 1  # the longest read that random(4) grants
 _SPECIAL = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _FROM_SYSROOT = ("/lib", "/usr/", "/etc/")
+# The host's umask is the process's: two runs in two of its threads must not take the other's for it.
+_UMASK = threading.Lock()
+_CREATING = os.O_CREAT | getattr(os, "O_TMPFILE", 0)
 _SOURCES: dict[str, Callable[[int], bytes]] = {"null": lambda _size: b"", "zero": bytes, "full": bytes}
 
 
@@ -35,11 +39,17 @@ class FileSystem:
     """
 
     def __init__(
-        self, *, sysroot: str = "/", stdin: bytes | str | None = None, capture: bool = False, seed: int = 0
+        self,
+        *,
+        sysroot: str = "/",
+        stdin: bytes | str | None = None,
+        capture: bool = False,
+        seed: int = 0,
+        cwd: str | None = None,
     ) -> None:
         self.sysroot = sysroot.rstrip("/")
         self.random = random.Random(seed)
-        self.cwd = os.getcwd().replace(os.sep, "/")
+        self.cwd = (os.getcwd() if cwd is None else os.path.abspath(cwd)).replace(os.sep, "/")
         self.umask = 0o022
         self.pid, self.ppid = 4711, 4710
         self.program = ""
@@ -214,11 +224,12 @@ class FileSystem:
     @contextmanager
     def creating(self) -> Iterator[None]:
         """Create host files under the guest's umask; the host's own comes back at once."""
-        mine = os.umask(self.umask)
-        try:
-            yield
-        finally:
-            os.umask(mine)
+        with _UMASK:
+            mine = os.umask(self.umask)
+            try:
+                yield
+            finally:
+                os.umask(mine)
 
     def change_directory(self, path: str) -> None:
         """chdir(2) to an absolute path: the host's directory stays where it is. Raises SyscallError or OSError."""
@@ -262,7 +273,8 @@ class FileSystem:
         kept = abi.status_flags(flags)
         wanted = abi.host_open_flags(flags)
         try:
-            with self.creating():
+            # Opening a pipe may wait for its other end: only what can make a file may keep others from the umask.
+            with self.creating() if wanted & _CREATING else nullcontext():
                 fd = os.open(host, wanted, mode & 0o7777)
         except PermissionError:
             # Windows opens no directory; elsewhere this one may not be read.

@@ -2,17 +2,31 @@
 
 `emuleak-report/1` history
     1   the first: program, exit, heap, incomplete, findings;
-        later: growth, suppressed, unused_suppressions; of a finding offset, maker, releaser, thread, chain
+        later: growth, suppressed, unused_suppressions, baseline; of a finding offset, maker, releaser, thread, chain,
+        baseline
 """
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from emuleak.findings.finding import Finding, Frame, LeakKind, Owner
+from emuleak.findings.finding import Finding, Frame, LeakKind, Owner, Standing
 
 SCHEMA = "emuleak-report/1"
 
-__all__ = ["SCHEMA", "Exit", "Finding", "Frame", "HeapSummary", "LeakKind", "Owner", "Report", "Sample", "Suppressed"]
+__all__ = [
+    "SCHEMA",
+    "Baseline",
+    "Exit",
+    "Finding",
+    "Frame",
+    "HeapSummary",
+    "LeakKind",
+    "Owner",
+    "Report",
+    "Sample",
+    "Standing",
+    "Suppressed",
+]
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +72,17 @@ class Suppressed(msgspec.Struct, frozen=True, kw_only=True):
     blocks: int
 
 
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run compares with an older report: places, by what became of them. Each finding says which it is."""
+
+    file: str
+    new: int
+    grown: int
+    changed: int
+    known: int
+    gone: int
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All that a run found. Two runs of the same program on the same input give the same bytes."""
 
@@ -70,4 +95,5 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     growth: tuple[Sample, ...] | UnsetType = UNSET
     suppressed: tuple[Suppressed, ...] | UnsetType = UNSET
     unused_suppressions: tuple[str, ...] | UnsetType = UNSET
+    baseline: Baseline | UnsetType = UNSET
     findings: tuple[Finding, ...] = ()

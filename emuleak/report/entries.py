@@ -6,9 +6,10 @@ import msgspec
 
 from emuleak.report.document import Finding, Frame
 from emuleak.report.stacktext import own_frame
-from emuleak.report.verdict import LEAK_KINDS, leak_kind
+from emuleak.report.verdict import LEAK_KINDS, is_leak, leak_kind
 
 GROUP_ABOVE = 50
+MAX_ENTRIES = 100
 
 
 class Entry(msgspec.Struct):
@@ -25,6 +26,42 @@ class Entry(msgspec.Struct):
         self.findings += 1
         self.bytes += finding.bytes
         self.blocks += finding.blocks
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """What the text report tells one by one, of each sort at most MAX_ENTRIES; `leak_findings` is before grouping."""
+
+    misuse: list[Entry]
+    leaks: list[Entry]
+    leak_findings: int
+
+    @property
+    def first_leak(self) -> int:
+        """The number of the first leak; misuse is numbered from 1."""
+        return min(len(self.misuse), MAX_ENTRIES) + 1
+
+    def numbered(self) -> list[tuple[int, Entry]]:
+        """The entries with the numbers by which the text report calls them."""
+        return [*enumerate(self.misuse[:MAX_ENTRIES], 1), *enumerate(self.leaks[:MAX_ENTRIES], self.first_leak)]
+
+
+def listing(findings: Iterable[Finding], *, show_reachable: bool) -> Listing:
+    """Choose what to list: not what libraries keep, nor what a baseline knew, nor what is reachable unless asked."""
+    unknown = [finding for finding in findings if finding.baseline != "known"]
+    leaks = [
+        finding
+        for finding in unknown
+        if is_leak(finding)
+        and finding.owner != "library"
+        and (show_reachable or leak_kind(finding) != "still-reachable")
+    ]
+    misuse = misuse_entries(finding for finding in unknown if not is_leak(finding))
+    return Listing(sorted(misuse, key=_news), sorted(leak_entries(leaks), key=_news), len(leaks))
+
+
+def _news(entry: Entry) -> int:
+    """New findings before those that only became worse; where there is no baseline all are alike."""
+    return entry.finding.baseline in {"grown", "changed"}
 
 
 def misuse_entries(findings: Iterable[Finding]) -> list[Entry]:

@@ -15,8 +15,15 @@ from emuleak.report.verdict import amount, is_leak, leak_kind, misuse_name, numb
 BODY = "    "
 STACK = "      "
 _MAX_TRIED = 64
+_LONG_CHAIN = 3  # a root, at least one block between, the block itself
 
 _LEAK_STYLES = {"definitely-lost": "bad", "indirectly-lost": "warn", "possibly-lost": "warn"}
+
+STANDINGS: dict[str, str] = {
+    "new": "It is new: the baseline does not know it.",
+    "grown": "The baseline knows it, but not as much of it.",
+    "changed": "The baseline knows it as a kind of leak that is less grave.",
+}
 
 
 class FindingText:
@@ -34,10 +41,12 @@ class FindingText:
     def write(self, ordinal: int, entry: Entry) -> None:
         """Write one numbered finding, or the group that it stands for."""
         finding = entry.finding
-        title, rest, style = _heading(entry)
+        title, rest, style = heading(entry)
         self._paper.line((f"[{ordinal:,}] ", "title"), (title, style), (f": {rest}" if rest else "", "title"))
         self._write_why(finding.why)
-        self._write_why(self._merger(entry))
+        self._write_chain(finding)
+        self._write_why(STANDINGS.get(finding.baseline, "") if finding.baseline is not UNSET else "")
+        self._write_why(merger(entry, self._cwd))
         self.write_stack(finding.stack)
         for label, stack in (("freed here:", finding.freed), ("allocated here:", finding.allocated)):
             if stack:
@@ -49,7 +58,7 @@ class FindingText:
         for spans in stack_lines(stack, self._cwd, STACK):
             self._paper.line(*spans)
         self._count_lines(stack)
-        for index, frame in _by_interest(stack):
+        for index, frame in by_interest(stack):
             excerpt = self._sources.excerpt(frame.file, frame.line, context)
             if excerpt:
                 if context or index:
@@ -64,20 +73,19 @@ class FindingText:
             name = short_path(self._program, self._cwd)
             self._paper.line((f"{name} has no line numbers: compile it with -g to see files and lines.", "warn"))
 
-    def _merger(self, entry: Entry) -> str:
-        """What else the finding stands for."""
-        if entry.findings == 1:
-            return ""
-        if entry.site is None:
-            return f"It happened {number(entry.findings, 'time')} with the same stacks; this was the first."
-        where = place(entry.site, self._cwd)
-        where = where if where.startswith("in ") else f"at {where}"
-        biggest = amount(entry.finding.bytes, entry.finding.blocks)
-        return f"{number(entry.findings, 'different stack')} allocate {where}; the one that lost most ({biggest}):"
-
     def _write_why(self, why: str) -> None:
         for line in wrapped(why, BODY, BODY):
             self._paper.line(line)
+
+    def _write_chain(self, finding: Finding) -> None:
+        """The way from the root to the block, where there is more to it than the reason says."""
+        if finding.chain is UNSET or len(finding.chain) < _LONG_CHAIN:
+            return
+        arrow = "   "
+        for name in finding.chain:
+            for line in wrapped(name, f"{STACK}{arrow}", f"{STACK}     "):
+                self._paper.line((line, "quiet"))
+            arrow = "-> "
 
     def _write_excerpt(self, excerpt: Sequence[SourceLine], title: str) -> None:
         if title:
@@ -98,14 +106,26 @@ class FindingText:
         self._program_lines += sum(frame.file is not None for frame in own)
 
 
-def _by_interest(stack: Sequence[Frame]) -> Iterator[tuple[int, Frame]]:
+def merger(entry: Entry, cwd: str | None) -> str:
+    """What else the finding of an entry stands for, `""` when it stands for itself alone."""
+    if entry.findings == 1:
+        return ""
+    if entry.site is None:
+        return f"It happened {number(entry.findings, 'time')} with the same stacks; this was the first."
+    where = place(entry.site, cwd)
+    where = where if where.startswith("in ") else f"at {where}"
+    biggest = amount(entry.finding.bytes, entry.finding.blocks)
+    return f"{number(entry.findings, 'different stack')} allocate {where}; the one that lost most ({biggest}):"
+
+
+def by_interest(stack: Sequence[Frame]) -> Iterator[tuple[int, Frame]]:
     """Frames whose source is worth a try: the program's own first, then what its libraries' headers put into it."""
     lined = [(index, frame) for index, frame in enumerate(stack) if frame.file is not None][:_MAX_TRIED]
     own = [item for item in lined if not is_system(item[1])]
     return iter(own or lined)
 
 
-def _heading(entry: Entry) -> tuple[str, str, str]:
+def heading(entry: Entry) -> tuple[str, str, str]:
     """What, how much, and the style of the first."""
     finding = entry.finding
     if is_leak(finding):
@@ -117,6 +137,11 @@ def _heading(entry: Entry) -> tuple[str, str, str]:
 
 def _subject(finding: Finding) -> str:
     """What a misuse was done to: `read of 4 bytes at 0x4c3f2a0 (block of 64 bytes)`."""
+    if finding.offset is not UNSET and finding.address is not UNSET:
+        side = {"heap-overflow": "behind a block", "heap-underflow": "before a block"}.get(finding.kind, "in a block")
+        size = number(finding.bytes // max(finding.blocks, 1), "byte")
+        many = f", in {number(finding.blocks, 'such block')}" if finding.blocks > 1 else ""
+        return f"at {finding.address}, {side} of {size}{many}"
     words = []
     if finding.access is not UNSET:
         words.append(f"{finding.access} of")
@@ -125,6 +150,8 @@ def _subject(finding: Finding) -> str:
     if finding.address is not UNSET:
         words.append(f"at {finding.address}" if words else finding.address)
     size = number(finding.bytes, "byte")
-    if finding.blocks:
+    if finding.blocks and finding.bytes == 0 and finding.maker is UNSET:
+        words.append(f"({number(finding.blocks, 'time')})" if finding.blocks > 1 else "")  # there is no block
+    elif finding.blocks:
         words.append(f"(block of {size})" if finding.blocks == 1 else f"({amount(finding.bytes, finding.blocks)})")
-    return " ".join(words)
+    return " ".join(filter(None, words))

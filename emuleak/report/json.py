@@ -29,7 +29,7 @@ class _Head(msgspec.Struct):
 def write(report: Report, out: TextIO) -> None:
     """Write the document. Only one finding at a time exists as text."""
     separator = "{\n"
-    for name in report.__struct_fields__:
+    for name in Report.__struct_fields__:  # and not those that a subclass has besides
         value = getattr(report, name)
         if value is UNSET:
             continue
@@ -38,7 +38,7 @@ def write(report: Report, out: TextIO) -> None:
         if name == "findings":
             _write_findings(report.findings, out)
         else:
-            out.write(_indented(value, depth=1))
+            out.write(indented(value, depth=1))
     out.write("\n}\n")
 
 
@@ -49,12 +49,14 @@ def _write_findings(findings: tuple[Finding, ...], out: TextIO) -> None:
     separator = "[\n    "
     for finding in findings:
         out.write(separator)
-        out.write(_indented(finding, depth=2))
+        out.write(indented(finding, depth=2))
         separator = ",\n    "
     out.write("\n  ]")
 
 
-def _indented(value: object, depth: int) -> str:
+def indented(value: object, depth: int) -> str:
+    """The value as JSON whose lines after the first stand `depth` levels deep."""
+    """A value as JSON whose lines after the first are indented for their place `depth` levels down."""
     try:
         compact = msgspec.json.encode(value)
     except UnicodeEncodeError:

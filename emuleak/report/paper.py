@@ -6,6 +6,7 @@ written as an escape.
 
 import os
 import textwrap
+from functools import lru_cache
 from typing import Protocol, TextIO
 
 from emuleak.report.verdict import SENTENCE_WIDTH
@@ -47,7 +48,7 @@ class PlainPaper:
 
     def line(self, *spans: Span) -> None:
         """Write one line without its styles."""
-        text = "".join(span if isinstance(span, str) else span[0] for span in spans).rstrip() + "\n"
+        text = "".join([span if isinstance(span, str) else span[0] for span in spans]).rstrip() + "\n"
         text, self._gap = self._gap + text, ""
         try:
             self._out.write(text)
@@ -102,8 +103,10 @@ def clipped(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
+@lru_cache(maxsize=1 << 10)  # thousands of findings have the same few reasons
+def wrapped(text: str, first: str = "", rest: str = "") -> tuple[str, ...]:
     """Prose in lines of WIDTH columns after the indents; a name is never broken."""
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         clean(text), WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
+    return tuple(lines)

@@ -27,7 +27,8 @@ class Sources:
 
     def __init__(self, roots: Iterable[str] | None = None) -> None:
         self._roots = None if roots is None else tuple(os.path.realpath(root) for root in roots)
-        self._files: dict[str, list[bytes] | None] = {}
+        self._files: dict[str, list[bytes]] = {}
+        self._unreadable: set[str] = set()
 
     def excerpt(self, file: str | None, line: int | None, context: int = 1) -> tuple[SourceLine, ...]:
         """The line with `context` lines around it, tabs expanded and common indentation removed; () if unreadable."""
@@ -41,11 +42,16 @@ class Sources:
         return _trimmed(_dedented(wanted), first, line)
 
     def _lines(self, file: str) -> list[bytes] | None:
-        if file not in self._files:
+        if file in self._files or file in self._unreadable:
+            return self._files.get(file)
+        lines = self._read(file)
+        if lines is None:
+            self._unreadable.add(file)
+        else:
             if len(self._files) >= _MAX_FILES:
                 self._files.pop(next(iter(self._files)))
-            self._files[file] = self._read(file)
-        return self._files[file]
+            self._files[file] = lines
+        return lines
 
     def _read(self, file: str) -> list[bytes] | None:
         try:

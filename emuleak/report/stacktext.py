@@ -3,6 +3,8 @@
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 
@@ -18,6 +20,9 @@ UNKNOWN = "???"
 _SYSTEM_FILES = ("/usr/include/", "/usr/lib/", "../sysdeps/", "../csu/", "./csu/")
 _SYSTEM_FOLDERS = ("/usr/lib", "/lib")
 _SYSTEM_OBJECTS = ("libc.so", "libc-2.", "libstdc++.so", "libgcc_s.so", "libpthread.so", "ld-linux")
+
+
+T = TypeVar("T")  # a line in whatever form
 
 
 class Fold(msgspec.Struct, frozen=True):
@@ -54,9 +59,14 @@ def place(frame: Frame, cwd: str | None) -> str:
 
 def is_system(frame: Frame) -> bool:
     """Whether the frame is the C or C++ library's own: its headers are compiled into the program, its code is not."""
-    if frame.file is not None and frame.file.startswith(_SYSTEM_FILES):
+    return _is_system(frame.file, frame.object)
+
+
+@lru_cache(maxsize=1 << 12)  # asked for every frame of every finding, of few files
+def _is_system(file: str | None, object_: str) -> bool:
+    if file is not None and file.startswith(_SYSTEM_FILES):
         return True
-    return frame.object.startswith(_SYSTEM_FOLDERS) or posixpath.basename(frame.object).startswith(_SYSTEM_OBJECTS)
+    return object_.startswith(_SYSTEM_FOLDERS) or posixpath.basename(object_).startswith(_SYSTEM_OBJECTS)
 
 
 def own_frame(stack: Iterable[Frame]) -> Frame | None:
@@ -74,7 +84,7 @@ def own_frame(stack: Iterable[Frame]) -> Frame | None:
 
 def stack_lines(stack: Sequence[Frame], cwd: str | None, indent: str) -> Iterator[tuple[Span, ...]]:
     """The lines of a stack, `at` the innermost, then `by` its callers, down to main as in valgrind."""
-    told = [_told(frame, cwd) for frame in _above_start(stack)]
+    told = [_told(frame, cwd) for frame in above_start(stack)]
     word = "at"
     for item in _bounded(list(fold(told))):
         if isinstance(item, tuple):
@@ -84,7 +94,7 @@ def stack_lines(stack: Sequence[Frame], cwd: str | None, indent: str) -> Iterato
             yield (f"{indent}   ", (item, "quiet"))
 
 
-def _above_start(stack: Sequence[Frame]) -> Sequence[Frame]:
+def above_start(stack: Sequence[Frame]) -> Sequence[Frame]:
     """The stack without what the C library does to call main."""
     end = len(stack)
     while end and (stack[end - 1].function == "_start" or is_system(stack[end - 1])):
@@ -92,6 +102,7 @@ def _above_start(stack: Sequence[Frame]) -> Sequence[Frame]:
     return stack[:end] if end and stack[end - 1].function == "main" else stack
 
 
+@lru_cache(maxsize=1 << 14)  # the frames next to main are those of most stacks
 def _told(frame: Frame, cwd: str | None) -> tuple[str, str]:
     name = clean(frame.function) if frame.function and frame.function != UNKNOWN else frame.pc
     return name, f"({place(frame, cwd)})" + (" [inlined]" if frame.inlined else "")
@@ -126,12 +137,15 @@ def _fold_text(item: Fold) -> str:
     return f"... the same {frames} {number(item.times, 'more time')}"
 
 
-def fold(lines: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str] | Fold]:
+def fold(lines: Sequence[T]) -> Iterator[T | Fold]:
     """Replace rounds of a recursion by a Fold where that saves at least two lines.
 
     At each line every period up to MAX_PERIOD is tried and the one that covers most is taken; the shorter wins a tie,
     so that a function calling itself is one frame and not two.
     """
+    if len(set(lines)) == len(lines):  # most stacks
+        yield from lines
+        return
     start = 0
     while start < len(lines):
         period, rounds = max(((p, _rounds(lines, start, p)) for p in range(1, MAX_PERIOD + 1)), key=_saving)
@@ -149,7 +163,7 @@ def _saving(candidate: tuple[int, int]) -> int:
     return period * (rounds - 1)
 
 
-def _rounds(lines: Sequence[tuple[str, str]], start: int, period: int) -> int:
+def _rounds(lines: Sequence[T], start: int, period: int) -> int:
     end = start + period
     while end < len(lines) and lines[end] == lines[end - period]:
         end += 1

@@ -1,16 +1,28 @@
 """The end of the text report: the heap's figures, the leaks by kind, how the program ended, what is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import UNSET
 
-from emuleak.report.document import Exit, HeapSummary, Report
+from emuleak.report.document import Baseline, Exit, Finding, HeapSummary, Report
 from emuleak.report.findingtext import FindingText
 from emuleak.report.paper import Paper, wrapped
-from emuleak.report.verdict import LEAK_KINDS, Total, Totals, amount, is_crash, number, signal_name
+from emuleak.report.verdict import LEAK_KINDS, Total, Totals, amount, is_crash, is_leak, number, signal_name
 
 _NULL_PAGE = 4096
 _LABEL = 20
+
+
+def write_baseline(baseline: Baseline, findings: Iterable[Finding], paper: Paper) -> None:
+    """What an older report knew already, in one line, and what of it is gone."""
+    leaks = [finding for finding in findings if finding.baseline == "known" and is_leak(finding)]
+    size = amount(sum(leak.bytes for leak in leaks), sum(leak.blocks for leak in leaks))
+    gone = f"; {number(baseline.gone, 'place')} of it gone" if baseline.gone else ""
+    known = f"{number(baseline.known, 'place')}{f' ({size})' if leaks else ''}" if baseline.known else "nothing"
+    listed = ", not listed" if baseline.known else ""
+    paper.gap()
+    for line in wrapped(f"Known from {baseline.file}{listed}: {known}{gone}."):
+        paper.line((line, "quiet"))
 
 
 def write_heap(heap: HeapSummary, paper: Paper) -> None:
@@ -50,7 +62,7 @@ def _width(title: str, figures: Sequence[int]) -> int:
 
 def write_ending(report: Report, paper: Paper, text: FindingText) -> None:
     """How the program ended, unless it ended well."""
-    ending = _ending(report.exit)
+    ending = ending_text(report.exit)
     if not ending:
         return
     paper.gap()
@@ -60,7 +72,8 @@ def write_ending(report: Report, paper: Paper, text: FindingText) -> None:
         text.write_stack(report.exit.stack)
 
 
-def _ending(exit_: Exit) -> str:
+def ending_text(exit_: Exit) -> str:
+    """How the program ended, `""` if it ended well."""
     if exit_.stopped is not UNSET:
         return f"emuleak stopped the program: {exit_.stopped}. What is said here is what was seen until then."
     if exit_.signal is not None:

@@ -4,27 +4,36 @@ from collections.abc import Sequence
 from typing import TextIO
 
 import msgspec
+from msgspec import UNSET
 
-from emuleak.report.document import Finding, Report
-from emuleak.report.entries import Entry, leak_entries, misuse_entries
+from emuleak.report.document import Report
+from emuleak.report.entries import MAX_ENTRIES, Entry, listing
 from emuleak.report.findingtext import FindingText
 from emuleak.report.paper import Paper, clean, paper_for
 from emuleak.report.source import Sources
 from emuleak.report.stacktext import here
-from emuleak.report.summary import write_ending, write_heap, write_incomplete, write_leaks
-from emuleak.report.verdict import Totals, amount, counting, is_leak, leak_kind, number, sentence, totals
-
-MAX_ENTRIES = 100
+from emuleak.report.summary import write_baseline, write_ending, write_heap, write_incomplete, write_leaks
+from emuleak.report.verdict import (
+    FAIL_ON_DEFAULT,
+    Totals,
+    amount,
+    counting,
+    is_leak,
+    number,
+    sentence,
+    totals,
+)
 
 
 class Terminal(msgspec.Struct, frozen=True, kw_only=True):
     """The writer `text`.
 
-    `show_reachable` lists still-reachable blocks too. `colour` None asks the stream. Paths below `cwd` (None: the
-    working directory) are shortened; `sources` says which files may be quoted.
+    `show_reachable` lists still-reachable blocks too; `fail_on` says which findings count. `colour` None asks the
+    stream. Paths below `cwd` (None: the working directory) are shortened; `sources` says which files may be quoted.
     """
 
     show_reachable: bool = False
+    fail_on: frozenset[str] = FAIL_ON_DEFAULT
     colour: bool | None = None
     cwd: str | None = None
     sources: Sources | None = None
@@ -34,36 +43,35 @@ class Terminal(msgspec.Struct, frozen=True, kw_only=True):
         paper = paper_for(out, self.colour)
         text = FindingText(paper, report.program, self.cwd or here(), self.sources or Sources())
         sums = totals(report.findings)
-        style = "bad" if any(counting(report)) else "warn" if _doubtful(report) else "good"
+        style = "bad" if any(counting(report, self.fail_on)) else "warn" if _doubtful(report) else "good"
         paper.line((clean(sentence(report)), style))
         self._write_findings(report, sums, paper, text)
         text.write_note()
         write_heap(report.heap, paper)
         write_leaks(sums, paper)
+        if report.suppressed is not UNSET:
+            from emuleak.report.keptouttext import write_kept_out  # noqa: PLC0415 - most runs keep nothing out
+
+            write_kept_out(report, paper)
         write_ending(report, paper, text)
         write_incomplete(report.incomplete, paper)
 
     def _write_findings(self, report: Report, sums: Totals, paper: Paper, text: FindingText) -> None:
-        misuse = misuse_entries(finding for finding in report.findings if not is_leak(finding))
-        _write_entries(misuse, 1, paper, text)
-        leaks = [finding for finding in report.findings if self._listed(finding)]
-        entries = leak_entries(leaks)
-        if len(entries) < len(leaks):
+        listed = listing(report.findings, show_reachable=self.show_reachable)
+        _write_entries(listed.misuse, 1, paper, text)
+        if len(listed.leaks) < listed.leak_findings:
             paper.gap()
-            places = number(len(entries), "place")
-            paper.line(f"{len(leaks):,} leaks come from {places} in the program; each place is listed once.")
-        _write_entries(entries, min(len(misuse), MAX_ENTRIES) + 1, paper, text)
+            places = number(len(listed.leaks), "place")
+            paper.line(f"{listed.leak_findings:,} leaks come from {places} in the program; each place is listed once.")
+        _write_entries(listed.leaks, listed.first_leak, paper, text)
+        if report.baseline is not UNSET:
+            write_baseline(report.baseline, report.findings, paper)
         reachable = sums.leaks["still-reachable"]
         if reachable.findings and not self.show_reachable:
             paper.gap()
             where = number(reachable.findings, "place")
             paper.line(f"Still reachable: {amount(reachable.bytes, reachable.blocks)}, allocated in {where}.")
             paper.line(("Not listed; --show-reachable lists them.", "quiet"))
-
-    def _listed(self, finding: Finding) -> bool:
-        if not is_leak(finding) or finding.owner == "library":
-            return False
-        return self.show_reachable or leak_kind(finding) != "still-reachable"
 
 
 def write(report: Report, out: TextIO) -> None:

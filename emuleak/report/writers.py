@@ -1,11 +1,15 @@
-"""The formats a report can be written in. A new one is a line in WRITERS and a column of golden files."""
+"""The formats a report can be written in. A new one is a line in WRITERS and a column of golden files.
 
-from typing import Protocol, TextIO
+The names must be known when the command line is read, the writers only when a report is written: a module is imported
+when its format is chosen.
+"""
+
+import importlib
+from typing import Protocol, TextIO, cast
 
 from emuleak.errors import BadOption
-from emuleak.report import json
 from emuleak.report.document import Report
-from emuleak.report.terminal import Terminal
+from emuleak.report.verdict import FAIL_ON_DEFAULT
 
 
 class Writer(Protocol):
@@ -15,14 +19,31 @@ class Writer(Protocol):
         """Write the whole report; decide nothing."""
 
 
-WRITERS: dict[str, Writer] = {
-    "text": Terminal(),
-    "json": json,
+WRITERS: dict[str, str] = {
+    "text": "emuleak.report.terminal:Terminal",
+    "json": "emuleak.report.json",
+    "html": "emuleak.report.html:Html",
+    "sarif": "emuleak.report.sarif:Sarif",
+    "valgrind-xml": "emuleak.report.valgrind_xml:ValgrindXml",
+    "junit": "emuleak.report.junit:JUnit",
 }
+"""Where each writer is: a module with a function `write(report, out)`, or `module:Struct` with a method of that name.
+
+A struct is made with those of the run's choices (the options of `writer`) that it has a field for.
+"""
 
 
-def writer(name: str, *, show_reachable: bool = False) -> Writer:
-    """The writer of a format; `show_reachable` matters to those that leave something out."""
+def writer(name: str, *, show_reachable: bool = False, fail_on: frozenset[str] = FAIL_ON_DEFAULT) -> Writer:
+    """The writer of a format. Raises BadOption for a name that is none.
+
+    `show_reachable` matters to those that leave something out, `fail_on` to those that say which findings count.
+    """
     if name not in WRITERS:
         raise BadOption(f"--format: unknown format {name!r}; choose from {', '.join(WRITERS)}")
-    return Terminal(show_reachable=True) if show_reachable and name == "text" else WRITERS[name]
+    path, _, kind = WRITERS[name].partition(":")
+    module = importlib.import_module(path)
+    if not kind:
+        return cast("Writer", module)
+    struct = getattr(module, kind)
+    choices = {"show_reachable": show_reachable, "fail_on": fail_on}
+    return cast("Writer", struct(**{key: choices[key] for key in struct.__struct_fields__ if key in choices}))

@@ -13,7 +13,6 @@ where `-g -fno-asynchronous-unwind-tables` puts it.
 
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 
 from emuleak.stacks.cfi_bytes import BadCallFrameInfo
 from emuleak.stacks.cfi_elf import Bytes, ElfFile
@@ -41,7 +40,8 @@ class CallFrameInfo:
         """The call-frame information of the file at `path`. Raises BadCallFrameInfo, also when it cannot be read."""
         try:
             # Not mapped: the process dies of SIGBUS if a mapped file shrinks, as when the guest is compiled anew.
-            return cls(Path(path).read_bytes())
+            with open(path, "rb") as file:
+                return cls(file.read())
         except OSError as error:
             raise BadCallFrameInfo(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -4,10 +4,11 @@ Registers carry their DWARF numbers (System V x86-64 psABI, figure 3.36): 0 rax,
 6 rbp, 7 rsp, 8-15 r8-r15, 16 the return address, that is, rip.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple, Self
+
+import msgspec
 
 from emuleak.stacks.cfi_bytes import BadCallFrameInfo
 
@@ -45,8 +46,7 @@ class Saved(NamedTuple):
     value: int | bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """How to step out of a frame at one pc. Equal rules are mostly the same object; compare with `==` all the same.
 
     The CFA, by the psABI the value of rsp in the caller before its call instruction, is `cfa_register` + `cfa_offset`,

@@ -5,8 +5,8 @@ given to the stub in the guest, which walks most stacks without coming here.
 """
 
 import struct
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 from emuleak.arena import Arena
 from emuleak.events import NO_STACK, Stack
@@ -26,6 +26,19 @@ _END: Final[_Step] = (False, 0, None, False)
 _UNUSUAL: Final[_Step] = (True, 0, None, False)
 # Without call-frame information: as if the function had set up a frame pointer, and only into known code.
 _FRAME_POINTER: Final[_Step] = (True, 16, -16, True)
+
+
+class LiveFrame(NamedTuple):
+    """One call in progress: its stack words are those from `registers[7]`, its stack pointer, up to `cfa`.
+
+    `pc` is the address to look up; `registers` what is known of them in this frame, by DWARF number; `saved` where it
+    keeps its caller's registers, address by number. `cfa` is None where the stack could not be followed further.
+    """
+
+    pc: int
+    registers: Mapping[int, int]
+    cfa: int | None
+    saved: Mapping[int, int]
 
 
 class Unwinder:
@@ -67,16 +80,36 @@ class Unwinder:
 
         `exact`: RIP is the instruction that was executing, not a return address.
         """
+        return tuple(pc for pc, _ in self._frames(registers, exact=exact))
+
+    def frames(self, registers: Mapping[int, int], *, exact: bool) -> list[LiveFrame]:
+        """The calls in progress, innermost first; the arguments are those of `walk`."""
+        found = list(self._frames(registers, exact=exact))
+        cfas: list[int | None] = [*(known[_RSP] for _, known in found[1:]), None]
+        return [
+            LiveFrame(pc, known, cfa, self._save_area(pc, cfa)) for (pc, known), cfa in zip(found, cfas, strict=True)
+        ]
+
+    def _frames(self, registers: Mapping[int, int], *, exact: bool) -> Iterator[tuple[int, dict[int, int]]]:
+        """Of each frame the address to look up and the registers."""
         known = dict(registers)
-        stack: list[int] = []
-        while len(stack) < MAX_FRAMES:
-            pc = known[_RIP]
-            stack.append(pc if exact else pc - 1)
-            step = self._step_out(known, stack[-1], innermost=len(stack) == 1)
+        for number in range(MAX_FRAMES):
+            pc = known[_RIP] if exact else known[_RIP] - 1
+            yield pc, known
+            step = self._step_out(known, pc, innermost=number == 0)
             if step is None:
-                break
+                return
             known, exact = step
-        return tuple(stack)
+
+    def _save_area(self, pc: int, cfa: int | None) -> dict[int, int]:
+        rule = None if cfa is None else self._rule(pc)
+        if rule is None or cfa is None:
+            return {}
+        return {
+            register: cfa + value
+            for register, kind, value in rule.saved
+            if kind is Kind.OFFSET and isinstance(value, int)
+        }
 
     # ---- the fast way: rules over rsp and rbp alone
 
@@ -216,4 +249,4 @@ def dwarf_numbered(registers: tuple[int, ...]) -> dict[int, int]:
     return dict(zip(range(len(DWARF_REGISTERS)), registers, strict=True))
 
 
-__all__ = ["MAX_FRAMES", "Unwinder", "dwarf_numbered"]
+__all__ = ["MAX_FRAMES", "LiveFrame", "Unwinder", "dwarf_numbered"]

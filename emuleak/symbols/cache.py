@@ -7,10 +7,9 @@ its own line numbers into the reports of others. Whatever goes wrong here only c
 import hashlib
 import os
 from contextlib import suppress
-from pathlib import Path
 
 
-def directory() -> Path | None:
+def directory() -> str | None:
     """Give the directory that holds the files; None if the user has no home. `$XDG_CACHE_HOME` moves it."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):
@@ -18,7 +17,7 @@ def directory() -> Path | None:
         if not os.path.isabs(home):
             return None
         base = os.path.join(home, ".cache")
-    return Path(base, "emuleak")
+    return os.path.join(base, "emuleak")
 
 
 def key(path: str, kind: str) -> str | None:
@@ -36,7 +35,10 @@ def load(name: str) -> bytes | None:
     """Give the stored bytes, or None."""
     place = directory()
     try:
-        return None if place is None else (place / name).read_bytes()
+        if place is None:
+            return None
+        with open(os.path.join(place, name), "rb") as file:
+            return file.read()
     except OSError:
         return None
 
@@ -47,11 +49,13 @@ def store(name: str, content: bytes) -> None:
     if place is None:
         return
     with suppress(OSError):
-        place.mkdir(parents=True, exist_ok=True)
-        temporary = place / f"{name}.{os.getpid()}"
+        os.makedirs(place, exist_ok=True)
+        temporary = os.path.join(place, f"{name}.{os.getpid()}")
         try:
-            temporary.write_bytes(content)
-            temporary.replace(place / name)
+            with open(temporary, "wb") as file:
+                file.write(content)
+            os.replace(temporary, os.path.join(place, name))
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
             raise

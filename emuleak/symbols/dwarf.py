@@ -50,7 +50,7 @@ class Unit:
     def __init__(self, info: Any, unit: Any) -> None:
         self._info = info
         self._unit = unit
-        self._directory = _text(unit.get_top_DIE(), "DW_AT_comp_dir") or ""
+        self._directory = text_of(unit.get_top_DIE(), "DW_AT_comp_dir") or ""
         self._program = info.line_program_for_CU(unit)
         self._sequences: list[LineSequence] | None = None
         self._functions: list[tuple[Ranges, Any]] | None = None
@@ -62,7 +62,7 @@ class Unit:
         for sequence in reversed(self._sequences[: bisect_right(self._sequences, address, key=lambda s: s.start)]):
             if address < sequence.end:
                 file, line = sequence.rows[bisect_right(sequence.starts, address) - 1]
-                return self._file(file), line or None
+                return self.file(file), line or None
         return None, None
 
     def chain(self, address: int) -> list[Any]:
@@ -104,8 +104,8 @@ class Unit:
         for die in reversed(self.chain(address)):
             frames.append(SourceFrame(self._name(die), file, line))
             # The caller of an inlined function stands where it was called from.
-            file = self._file(_number(die, "DW_AT_call_file"))
-            line = _number(die, "DW_AT_call_line") or None
+            file = self.file(number_of(die, "DW_AT_call_file"))
+            line = number_of(die, "DW_AT_call_line") or None
         if not frames and file is not None:
             frames.append(SourceFrame("", file, line))
         return tuple(frames)
@@ -115,7 +115,7 @@ class Unit:
         return self._ranges(self._unit.get_top_DIE())
 
     def _ranges(self, die: Any) -> Ranges:
-        low = _number(die, "DW_AT_low_pc")
+        low = number_of(die, "DW_AT_low_pc")
         high = die.attributes.get("DW_AT_high_pc")
         if high is not None and low is not None:
             end = high.value if high.form == "DW_FORM_addr" or "addrx" in high.form else low + high.value
@@ -123,7 +123,7 @@ class Unit:
             return [(low, end)] if low else []
         if "DW_AT_ranges" not in die.attributes:
             return []
-        base = _number(self._unit.get_top_DIE(), "DW_AT_low_pc") or 0
+        base = number_of(self._unit.get_top_DIE(), "DW_AT_low_pc") or 0
         found = []
         lists = self._info.range_lists()
         for entry in lists.get_range_list_at_offset(die.attributes["DW_AT_ranges"].value, self._unit):
@@ -136,14 +136,33 @@ class Unit:
 
     def _name(self, die: Any) -> str:
         plain = ""
-        for item in _references(die):
-            linkage = _text(item, "DW_AT_linkage_name") or _text(item, "DW_AT_MIPS_linkage_name")
+        for item in references(die):
+            linkage = text_of(item, "DW_AT_linkage_name") or text_of(item, "DW_AT_MIPS_linkage_name")
             if linkage:
                 return linkage
-            plain = plain or _text(item, "DW_AT_name") or ""
+            plain = plain or text_of(item, "DW_AT_name") or ""
         return plain
 
-    def _file(self, index: int | None) -> str | None:
+    @property
+    def size(self) -> int:
+        """Bytes of its part of .debug_info."""
+        return int(self._unit.size)
+
+    def dies(self) -> Iterator[Any]:
+        """All of its DIEs."""
+        return iter(self._unit.iter_DIEs())
+
+    def indexed_address(self, index: int) -> int:
+        """An entry of the unit's part of .debug_addr (DW_OP_addrx)."""
+        return int(self._info.get_addr(self._unit, index))
+
+    def covers(self, die: Any, address: int) -> bool:
+        """Whether a DIE has code around the address, or does not say where its code is."""
+        ranges = self._ranges(die)
+        return not ranges or bool(_covering(ranges, address))
+
+    def file(self, index: int | None) -> str | None:
+        """A file of the line table, by the number that attributes give."""
         if index is None or self._program is None:
             return None
         header = self._program.header
@@ -160,9 +179,11 @@ class Unit:
 
 
 class DwarfLines:
-    """The line reader over pyelftools. A file it cannot open has no lines."""
+    """The line reader over pyelftools. A file it cannot open has no lines. `size`: bytes of .debug_info in the file."""
 
     def __init__(self, file: ObjectFile) -> None:
+        section = file.section(".debug_info")
+        self.size = 0 if section is None else section.size
         self._ranges = AddressRanges(file)
         self._units: dict[int, Unit] = {}
         self._all_ranges: list[tuple[int, int, int]] | None = None
@@ -177,12 +198,13 @@ class DwarfLines:
     def frames(self, address: int) -> tuple[SourceFrame, ...]:
         """Give the functions at `address`, innermost first; empty if unknown."""
         try:
-            unit = self._unit_at(address)
+            unit = self.unit_at(address)
             return () if unit is None else unit.frames(address)
         except DAMAGED:
             return ()
 
-    def _unit_at(self, address: int) -> Unit | None:
+    def unit_at(self, address: int) -> Unit | None:
+        """The unit whose code is around the address. May raise one of DAMAGED."""
         if self._info is None:
             return None
         offset = self._ranges.unit(address)
@@ -195,6 +217,12 @@ class DwarfLines:
             if address < end:
                 return self._units[unit]
         return None
+
+    def units(self) -> Iterator[Unit]:
+        """All units. May raise one of DAMAGED."""
+        if self._info is not None:
+            for cu in self._info.iter_CUs():
+                yield self._unit(cu.cu_offset, cu)
 
     def _read_all_ranges(self) -> Iterator[tuple[int, int, int]]:
         """Ask every unit where its code is, for compilers that leave .debug_aranges out."""
@@ -235,7 +263,8 @@ def _covering(ranges: Ranges, address: int) -> int:
     return next((end - start for start, end in ranges if start <= address < end), 0)
 
 
-def _references(die: Any) -> Iterator[Any]:
+def references(die: Any) -> Iterator[Any]:
+    """The DIE, and those that say the rest of it: its abstract origin, its declaration."""
     for _ in range(MAX_REFERENCES):
         yield die
         for name in ("DW_AT_abstract_origin", "DW_AT_specification"):
@@ -246,12 +275,14 @@ def _references(die: Any) -> Iterator[Any]:
             return
 
 
-def _number(die: Any, name: str) -> int | None:
+def number_of(die: Any, name: str) -> int | None:
+    """The value of a number's attribute."""
     attribute = die.attributes.get(name)
     return attribute.value if attribute is not None and isinstance(attribute.value, int) else None
 
 
-def _text(die: Any, name: str) -> str | None:
+def text_of(die: Any, name: str) -> str | None:
+    """The value of a string's attribute."""
     attribute = die.attributes.get(name)
     return _decode(attribute.value) if attribute is not None and isinstance(attribute.value, bytes) else None
 

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from emuleak.symbols.aranges import AddressRanges
 from emuleak.symbols.demangle import demangle
 from emuleak.symbols.lines import LineReader, SourceFrame
 from emuleak.symbols.objectfile import ObjectFile
 from emuleak.symbols.separate import find_debug_file
-from emuleak.symbols.symtab import Symbol, SymbolTable
+from emuleak.symbols.symtab import Symbol, SymbolTable, undefined_names
+
+if TYPE_CHECKING:
+    from emuleak.symbols.dwarf import DwarfLines
+    from emuleak.symbols.variables import Variables
 
 UNKNOWN = "???"
 
@@ -37,6 +41,13 @@ class ObjectSymbols:
         self._sysroot = sysroot
         self._known: dict[int, tuple[Location, ...]] = {}
 
+    def close(self) -> None:
+        """Close the files that were opened; what was looked up stays known, nothing else can be looked up."""
+        for name in ("_file", "_debug_file"):
+            file = vars(self).get(name)  # there once it was asked for
+            if file is not None:
+                file.close()
+
     def lookup(self, address: int) -> tuple[Location, ...]:
         """Give the functions at `address`, the innermost inlined one first; never empty.
 
@@ -54,10 +65,24 @@ class ObjectSymbols:
         symbol = self._symbols.function(address)
         return None if symbol is None else (_readable(symbol.name), symbol.start, symbol.start + symbol.size)
 
+    def exported_name(self, address: int) -> str:
+        """Give the name of the function that covers the address by the symbols in the file itself; `???` for none."""
+        symbol = self._own_symbols.function(address)
+        return UNKNOWN if symbol is None else _readable(symbol.name)
+
+    def symbol_names(self, address: int) -> tuple[str, ...]:
+        """Give all names, mangled, of the function whose symbol covers the address, valgrind's choice first."""
+        return self._symbols.names(address)
+
     def data_symbol(self, address: int) -> tuple[str, int] | None:
         """Give (demangled name, offset in bytes) of the variable whose symbol covers the address."""
         symbol = self._symbols.object(address)
         return None if symbol is None else (_readable(symbol.name), address - symbol.start)
+
+    def thread_local_symbol(self, offset: int) -> tuple[str, int] | None:
+        """As `data_symbol`, of a thread-local variable by its offset in the module's block."""
+        symbol = self._symbols.thread_local(offset)
+        return None if symbol is None else (_readable(symbol.name), offset - symbol.start)
 
     @cached_property
     def _file(self) -> ObjectFile:
@@ -75,7 +100,11 @@ class ObjectSymbols:
         if self._debug_file.section(".symtab") is not None:
             return SymbolTable(self._debug_file)
         mini = None if self._file.section(".symtab") is not None else self._file.mini_debug_data()
-        return SymbolTable(mini if mini is not None and mini.section(".symtab") else self._file)
+        return SymbolTable(mini) if mini is not None and mini.section(".symtab") else self._own_symbols
+
+    @cached_property
+    def _own_symbols(self) -> SymbolTable:
+        return SymbolTable(self._file)
 
     @cached_property
     def _lines(self) -> LineReader | None:
@@ -107,10 +136,32 @@ class ObjectSymbols:
         return fuller if fuller and fuller[0].line is not None else frames
 
     @cached_property
-    def _thorough_lines(self) -> LineReader:
+    def _thorough_lines(self) -> "DwarfLines":
         from emuleak.symbols.dwarf import DwarfLines  # noqa: PLC0415 - 40 ms that few programs need
 
         return DwarfLines(self._debug_file)
+
+    @cached_property
+    def variables(self) -> "Variables | None":
+        """What the debug information says of variables; None where there is none."""
+        if not self._debug_file.has_debug_info:
+            return None
+        from emuleak.symbols.variables import Variables  # noqa: PLC0415 - as above
+
+        return Variables(self._thorough_lines)
+
+    @cached_property
+    def imported(self) -> frozenset[str]:
+        """The names that the file needs of others."""
+        return frozenset(undefined_names(self._file))
+
+    @property
+    def thread_local_size(self) -> int:
+        """Bytes that the module's thread-local block takes below the thread pointer if it is the program's own; or 0.
+
+        That is: rounded up to its alignment (ELF Handling For Thread-Local Storage, 3.4.6, variant II).
+        """
+        return self._file.thread_local_size
 
     def _name(self, frame: SourceFrame, address: int, *, is_outermost: bool) -> str:
         name = _readable(frame.name)

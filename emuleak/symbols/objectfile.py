@@ -10,7 +10,7 @@ import zlib
 from typing import BinaryIO, NamedTuple
 
 SHT_SYMTAB, SHT_NOTE, SHT_NOBITS, SHT_DYNSYM = 2, 7, 8, 11
-PT_LOAD = 1
+PT_LOAD, PT_TLS = 1, 7
 SHF_EXECINSTR, SHF_COMPRESSED = 4, 0x800
 ELFCOMPRESS_ZLIB = 1
 NT_GNU_BUILD_ID = 3
@@ -56,6 +56,10 @@ class ObjectFile:
         except OSError:
             return cls(io.BytesIO(), path)
 
+    def close(self) -> None:
+        """Close the file; what was read of it stays."""
+        self._source.close()
+
     def read(self, offset: int, size: int) -> bytes:
         """Give `size` bytes from `offset`, fewer where the file ends."""
         if not 0 <= offset < self.size:
@@ -96,17 +100,26 @@ class ObjectFile:
     @property
     def load_address(self) -> int:
         """The address of the first loadable segment: 0 for position-independent files."""
-        if not self.sections:
-            return 0
+        first = next((header for header in self._program_headers() if header[0] == PT_LOAD), None)
+        return 0 if first is None or not self.sections else first[3]
+
+    @property
+    def thread_local_size(self) -> int:
+        """Bytes of the PT_TLS segment, rounded up to its alignment; 0 without one, and where it is not aligned."""
+        for kind, _, _, address, _, _, size, alignment in self._program_headers():
+            if kind == PT_TLS and alignment and address % alignment == 0:
+                return -(-size // alignment) * alignment
+        return 0
+
+    def _program_headers(self) -> list[tuple[int, ...]]:
+        if len(self._header) < 64:
+            return []
         (offset,) = struct.unpack_from("<Q", self._header, 0x20)
         size, count = struct.unpack_from("<HH", self._header, 0x36)
         if size != PROGRAM_HEADER.size:
-            return 0
+            return []
         table = self.read(offset, size * count)
-        for kind, _, _, address, *_ in PROGRAM_HEADER.iter_unpack(table[: len(table) // size * size]):
-            if kind == PT_LOAD:
-                return int(address)
-        return 0
+        return list(PROGRAM_HEADER.iter_unpack(table[: len(table) // size * size]))
 
     def section(self, name: str) -> Section | None:
         """Give the section of that name that has contents in this file."""

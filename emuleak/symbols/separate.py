@@ -22,6 +22,7 @@ def find_debug_file(file: ObjectFile, debug_roots: Sequence[str], sysroot: str) 
             found = ObjectFile.open(os.path.join(root, ".build-id", name[:2], f"{name[2:]}.debug"))
             if found.has_debug_info and found.build_id == build_id:
                 return found
+            found.close()
     return _by_link(file, roots, sysroot)
 
 
@@ -35,6 +36,7 @@ def _by_link(file: ObjectFile, roots: Sequence[str], sysroot: str) -> ObjectFile
         # A debug file may bear the program's own name: that is not the program linking to itself.
         if found.has_debug_info and zlib.crc32(found.image) == crc:
             return found
+        found.close()
     return None
 
 

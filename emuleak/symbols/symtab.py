@@ -6,14 +6,18 @@ a general ELF library takes a hundred times that.
 
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Container, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from emuleak.symbols.objectfile import SHF_EXECINSTR, ObjectFile, c_string
 
 SYMBOL = struct.Struct("<IBBHQQ")
-STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_COMMON, STT_GNU_IFUNC = 0, 1, 2, 5, 10
+STT_NOTYPE, STT_OBJECT, STT_FUNC, STT_COMMON, STT_TLS, STT_GNU_IFUNC = 0, 1, 2, 5, 6, 10
 STB_LOCAL = 0
+_FUNCTION_KINDS = frozenset((STT_FUNC, STT_GNU_IFUNC))
+_OBJECT_KINDS = frozenset((STT_OBJECT, STT_COMMON))
+_THREAD_LOCAL_KINDS = frozenset((STT_TLS,))
 # How far back to look for a symbol around a nested one.
 LOOK_BACK = 8
 
@@ -30,39 +34,65 @@ class Symbol(NamedTuple):
 
 
 class SymbolTable:
-    """Functions and data objects of one file, by address. Names are read when they are asked for."""
+    """Functions and data objects of one file, by address. Each sort of them, and names, when they are asked for."""
 
     def __init__(self, file: ObjectFile) -> None:
         self._sections = file.sections
-        self._names = b""
-        self._functions: list[Row] = []
-        self._objects: list[Row] = []
+        self._names = self._entries = b""
         table = file.section(".symtab") or file.section(".dynsym")
         if table is not None and table.link < len(file.sections):
             self._names = file.section_bytes(file.sections[table.link])
             raw = file.section_bytes(table)
-            self._sort(SYMBOL.iter_unpack(raw[: len(raw) - len(raw) % SYMBOL.size]))
-        self._starts = [row[0] for row in self._functions]
-        self._object_starts = [row[0] for row in self._objects]
+            self._entries = raw[: len(raw) - len(raw) % SYMBOL.size]
 
-    def _sort(self, entries: Iterable[tuple[int, ...]]) -> None:
-        """Keep what is defined in this file: functions, labels in code, and variables."""
-        count = len(self._sections)
+    @cached_property
+    def _functions(self) -> list[Row]:
+        """Functions, and labels in code."""
         code = {index for index, section in enumerate(self._sections) if section.flags & SHF_EXECINSTR}
-        for name, info, _, index, value, size in entries:
-            kind = info & 15
-            if not name or not 0 < index < count:
-                continue
-            if kind in {STT_FUNC, STT_GNU_IFUNC} or (kind == STT_NOTYPE and index in code):
-                self._functions.append((value, size, name, info, index))
-            elif kind in {STT_OBJECT, STT_COMMON}:
-                self._objects.append((value, size, name, info, index))
-        self._functions.sort()
-        self._objects.sort()
+        return sorted(self._defined(_FUNCTION_KINDS, code))
+
+    @cached_property
+    def _objects(self) -> list[Row]:
+        return sorted(self._defined(_OBJECT_KINDS))
+
+    @cached_property
+    def _thread_locals(self) -> list[Row]:
+        return self._defined(_THREAD_LOCAL_KINDS)
+
+    def _defined(self, kinds: frozenset[int], code: Container[int] = ()) -> list[Row]:
+        """What is defined in this file: symbols of these types, and those without a type in the sections `code`."""
+        count = len(self._sections)
+        return [
+            (value, size, name, info, index)
+            for name, info, _, index, value, size in SYMBOL.iter_unpack(self._entries)
+            if (info & 15 in kinds or (info & 15 == STT_NOTYPE and index in code)) and name and 0 < index < count
+        ]
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [row[0] for row in self._functions]
+
+    @cached_property
+    def _object_starts(self) -> list[int]:
+        return [row[0] for row in self._objects]
 
     def function(self, address: int) -> Symbol | None:
         """Give the function that covers the address."""
         return self._covering(self._functions, self._starts, address)
+
+    def names(self, address: int) -> tuple[str, ...]:
+        """Give all names of the function that covers the address, the one that valgrind chooses first.
+
+        A versioned name (`strdup@@GLIBC_2.2.5`) is followed by itself without the version. valgrind takes the shortest,
+        not counting versions, of two the one with a version, then the first of the alphabet.
+        """
+        symbol = self.function(address)
+        if symbol is None:
+            return ()
+        first, after = bisect_left(self._starts, symbol.start), bisect_right(self._starts, symbol.start)
+        names = {c_string(self._names, row[2]) for row in self._functions[first:after]}
+        ranked = sorted(names, key=lambda name: (len(name.partition("@")[0]), "@" not in name, name))
+        return tuple(dict.fromkeys(form for name in ranked for form in (name, name.partition("@")[0])))
 
     def nearest(self, address: int) -> Symbol | None:
         """Give the last function symbol before the address in the same section."""
@@ -74,6 +104,13 @@ class SymbolTable:
     def object(self, address: int) -> Symbol | None:
         """Give the variable that covers the address."""
         return self._covering(self._objects, self._object_starts, address)
+
+    def thread_local(self, offset: int) -> Symbol | None:
+        """Give the thread-local variable that covers the offset in the module's thread-local block."""
+        for row in self._thread_locals:
+            if row[0] <= offset < row[0] + row[1]:
+                return Symbol(row[0], row[1], self._name(row))
+        return None
 
     def _covering(self, rows: list[Row], starts: list[int], address: int) -> Symbol | None:
         at = bisect_right(starts, address)
@@ -110,3 +147,14 @@ class SymbolTable:
         underscores = 0 if name.startswith(("_Z", "_R")) else len(name) - len(name.lstrip("_"))
         kind, binding = row[3] & 15, row[3] >> 4
         return (not name, row[1] == 0, kind == STT_NOTYPE, binding == STB_LOCAL, underscores, len(name), name)
+
+
+def undefined_names(file: ObjectFile) -> Iterator[str]:
+    """The names in .dynsym that another file is to define."""
+    table = file.section(".dynsym")
+    if table is None or table.link >= len(file.sections):
+        return
+    names, raw = file.section_bytes(file.sections[table.link]), file.section_bytes(table)
+    for name, _, _, index, _, _ in SYMBOL.iter_unpack(raw[: len(raw) - len(raw) % SYMBOL.size]):
+        if name and index == 0:
+            yield c_string(names, name).partition("@")[0]

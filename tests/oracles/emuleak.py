@@ -74,6 +74,10 @@ def read(document: dict[str, Any], run: Run) -> Verdict:
 
 
 def _finding(finding: dict[str, Any]) -> Finding:
-    stack = tuple(Frame(f["function"], f["file"], f["line"], f["object"]) for f in finding["stack"])
+    stack, allocated = _frames(finding["stack"]), _frames(finding.get("allocated", ()))
     leak_kind = finding.get("leak_kind")
-    return Finding(finding["kind"], leak_kind, finding["bytes"], finding["blocks"], finding["owner"], stack)
+    return Finding(finding["kind"], leak_kind, finding["bytes"], finding["blocks"], finding["owner"], stack, allocated)
+
+
+def _frames(stack: Sequence[dict[str, Any]]) -> tuple[Frame, ...]:
+    return tuple(Frame(frame["function"], frame["file"], frame["line"], frame["object"]) for frame in stack)

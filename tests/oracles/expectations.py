@@ -8,7 +8,10 @@ At the line of a defect, which is the innermost line of the program's own source
     p = xmalloc(40);    /* EXPECT[optimised] leak ... */            only in variants that answer to the tag
     return malloc(40);  /* EXPECT[!O2] leak ... */                  only in those that do not
 
-and anywhere, by habit at the head:
+What was written beside or into a block (heap-overflow, heap-underflow, write-after-free) is promised at the line where
+the block was allocated: who wrote is known to valgrind, but not to emuleak.
+
+And anywhere, by habit at the head:
 
     /* CLEAN */                             the program has no defect: nothing may be found
     /* EXIT 3 */  /* SIGNAL SIGABRT */      how it ends, when not with status 0
@@ -29,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from oracles.build import VARIANTS, Variant
-from oracles.shapes import ACCESS_KINDS, LEAK_KINDS, MISUSE_KINDS, Key, Size
+from oracles.shapes import ACCESS_KINDS, DAMAGE_KINDS, LEAK_KINDS, MISUSE_KINDS, REQUEST_KINDS, Key, Size
 
 COMMENT = re.compile(r"/\*\s*(.*?)\s*\*/|//\s*(.*?)\s*(?=/\*|//|$)")
 WORD = re.compile(r"(EXPECT|ALLOW|CLEAN|EXIT|SIGNAL|FLAGS|SKIP|VALGRIND)(?![a-z])")
@@ -89,7 +92,7 @@ class Expectations:
 
     def misuses(self, variant: Variant) -> bool:
         """Whether libc would end the program on the host: then the native run is no measure."""
-        return any(defect.key.kind in MISUSE_KINDS for defect in self._of(variant, required=True))
+        return any(defect.key.kind in MISUSE_KINDS + DAMAGE_KINDS for defect in self._of(variant, required=True))
 
     def _of(self, variant: Variant, *, required: bool) -> list[Expectation]:
         return [
@@ -170,6 +173,6 @@ def _defect(match: re.Match[str], place: Key, bad: BadExpectationError) -> Expec
             raise bad
         size = Size(int(leak[2]), int(leak[3])) if leak[2] else None
         return Expectation(place._replace(kind="leak", leak_kind=leak[1]), size, required, match[2])
-    if match[3] not in MISUSE_KINDS + ACCESS_KINDS:
+    if match[3] not in MISUSE_KINDS + DAMAGE_KINDS + REQUEST_KINDS + ACCESS_KINDS:
         raise bad
     return Expectation(place._replace(kind=match[3]), None, required, match[2])

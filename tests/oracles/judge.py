@@ -40,7 +40,7 @@ def _stacks(key: Key, summary: Summary) -> str:
     """The stack of an unexpected finding, as it is most often the explanation."""
     for finding in summary.findings:
         if (finding.kind, finding.leak_kind) == (key.kind, key.leak_kind) and finding.owner == "program":
-            lines = [str(frame) for frame in finding.stack]
+            lines = [str(frame) for frame in finding.place]
             if key.line == 0 or any(f":{key.line})" in line for line in lines):
                 return "".join(f"\n        {'at' if n == 0 else 'by'} {line}" for n, line in enumerate(lines[:8]))
     return ""

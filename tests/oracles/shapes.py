@@ -7,7 +7,12 @@ from typing import NamedTuple
 
 LEAK_KINDS = ("definitely-lost", "indirectly-lost", "possibly-lost", "still-reachable")
 MISUSE_KINDS = ("double-free", "invalid-free", "mismatched-free", "invalid-realloc")
-ACCESS_KINDS = ("use-after-free", "heap-overflow", "heap-underflow")
+# What was written beside or into a block. valgrind sees the write, emuleak its traces, some time later: both know the
+# block, so the place of such a finding is the line of the block's allocation.
+DAMAGE_KINDS = ("heap-overflow", "heap-underflow", "write-after-free")
+# What was asked for wrongly, and the C library answers: the program goes on as it would natively.
+REQUEST_KINDS = ("invalid-size", "invalid-alignment", "realloc-zero")
+ACCESS_KINDS = ("use-after-free", "overread")
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Finding:
-    """One defect; `bytes` are direct bytes, zero for what is no leak."""
+    """One defect; `bytes` are direct bytes, zero for what is no leak; `allocated` is known where there is a block."""
 
     kind: str
     leak_kind: str | None
@@ -34,6 +39,12 @@ class Finding:
     blocks: int
     owner: str
     stack: tuple[Frame, ...]
+    allocated: tuple[Frame, ...] = ()
+
+    @property
+    def place(self) -> tuple[Frame, ...]:
+        """The stack by which the finding is known."""
+        return self.allocated if self.kind in DAMAGE_KINDS else self.stack
 
 
 @dataclass(frozen=True)
@@ -113,7 +124,7 @@ class Summary:
         for finding in self.findings:
             if finding.owner != "program" or finding.kind == "invalid-access":
                 continue
-            key = Key(finding.kind, finding.leak_kind, *origin(finding.stack, source))
+            key = Key(finding.kind, finding.leak_kind, *origin(finding.place, source))
             size[key] += finding.bytes if finding.leak_kind else 0
             blocks[key] += finding.blocks if finding.leak_kind else 0
         return {key: Size(size[key], blocks[key]) for key in blocks}

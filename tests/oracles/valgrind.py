@@ -39,6 +39,7 @@ KEPT_BY_LIBC = frozenset(
 DIRECT = re.compile(r"\(([\d,]+) direct, [\d,]+ indirect\)")
 USAGE = re.compile(r"total heap usage: ([\d,]+) allocs, ([\d,]+) frees, ([\d,]+) bytes allocated")
 IN_USE = re.compile(r"in use at exit: ([\d,]+) bytes in ([\d,]+) blocks")
+STACKS = ("stack", "allocated")
 INSIDE_FREED = re.compile(r"is (\d+) bytes inside .*block of size [\d,]+ free'd")
 
 
@@ -113,7 +114,8 @@ def _finding(error: ET.Element) -> Finding | None:
         blocks = int(error.findtext("xwhat/leakedblocks", "0"))
         return Finding("leak", LEAK_KIND[kind], size, blocks, _owner(stack), stack)
     ours = _misuse(error, kind)
-    return Finding(ours, None, 0, 1, "program", stack) if ours else None
+    # The last of an error's stacks is that of the block's allocation, also where another says who freed it.
+    return Finding(ours, None, 0, 1, "program", stack, _without_wrappers(_stacks(error)[-1])) if ours else None
 
 
 def _misuse(error: ET.Element, kind: str) -> str | None:
@@ -126,18 +128,23 @@ def _misuse(error: ET.Element, kind: str) -> str | None:
             return "double-free" if inside and inside[1] == "0" else "invalid-free"
         case "MismatchedFree":
             return "mismatched-free"
-        case "InvalidRead" | "InvalidWrite":
-            return _access(where)
+        case "FishyValue":
+            return "invalid-size"
+        case "InvalidRead":
+            return _access(where, ("use-after-free", "overread", "overread"))
+        case "InvalidWrite":
+            return _access(where, ("write-after-free", "heap-overflow", "heap-underflow"))
     return None
 
 
-def _access(where: str) -> str:
-    if INSIDE_FREED.search(where):
-        return "use-after-free"
+def _access(where: str, kinds: tuple[str, str, str]) -> str:
+    freed, after, before = kinds
+    if "block of size" in where and "free'd" in where:
+        return freed
     if "bytes after a block" in where:
-        return "heap-overflow"
+        return after
     if "bytes before a block" in where:
-        return "heap-underflow"
+        return before
     return "invalid-access"
 
 
@@ -185,7 +192,7 @@ def load(text: str) -> Summary:
     for name in ("stdout", "stderr"):
         run[name] = run[name].encode("latin-1")
     findings = tuple(
-        Finding(**{**finding, "stack": tuple(Frame(**frame) for frame in finding["stack"])})
+        Finding(**{**finding, **{name: tuple(Frame(**frame) for frame in finding[name]) for name in STACKS}})
         for finding in document["findings"]
     )
     return Summary(Run(**run), Heap(**document["heap"]), findings, tuple(document["other"]))

@@ -37,7 +37,8 @@ __attribute__((noinline)) static void free_all(void)
         free(p[i]);
     }
     p[0] = (void *)1;
-    printf("%d %d\n", posix_memalign(&p[0], 3, 10), p[0] == (void *)1);
+    int status = posix_memalign(&p[0], 3, 10); /* EXPECT invalid-alignment */ /* VALGRIND differs: it does not look */
+    printf("%d %d\n", status, p[0] == (void *)1);
 }
 
 int main(void)

@@ -1,5 +1,4 @@
-/* Requests that cannot be granted: NULL, ENOMEM, and no block to lose. */
-/* CLEAN */
+/* Requests that cannot be granted: NULL, ENOMEM, and no block to lose. Only what is a negative number is a mistake. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,7 +17,7 @@ int main(void)
     volatile size_t half = SIZE_MAX / 2;
 
     errno = 0;
-    try("malloc huge", malloc(huge));
+    try("malloc huge", malloc(huge)); /* EXPECT invalid-size */
     errno = 0;
     try("malloc half", malloc(half));
     errno = 0;

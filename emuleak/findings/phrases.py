@@ -1,0 +1,38 @@
+"""The words that reasons are made of: functions, places, blocks and numbers as text."""
+
+import posixpath
+from collections.abc import Sequence
+
+from emuleak.findings.finding import Frame
+from emuleak.findings.owner import is_library
+
+
+def called(function: str) -> str:
+    """A function's name as one that is called; C++ names have their parameters already."""
+    return function if function.endswith((")", "]", ">")) or " " in function else f"{function}()"
+
+
+def sited(file: str | None, line: int | None) -> str:
+    """` (list.c:12)`, or nothing where the place is not known."""
+    return f" ({posixpath.basename(file)}:{line})" if file and line else ""
+
+
+def origin(frames: Sequence[Frame]) -> str:
+    """Where a block was allocated: ` from node_new (list.c:10)`, the innermost function that is not the library's."""
+    frame = next((frame for frame in frames if not is_library(frame.object)), None)
+    return "" if frame is None else f" from {called(frame.function)}{sited(frame.file, frame.line)}"
+
+
+def at(frames: Sequence[Frame]) -> str:
+    """Where something was done: ` in list_free() (list.c:20)`."""
+    return origin(frames).replace(" from ", " in ", 1)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 byte`, `1,240 bytes`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def block(size: int, frames: Sequence[Frame]) -> str:
+    """`block of 24 bytes from node_new (list.c:10)`."""
+    return f"block of {counted(size, 'byte')}{origin(frames)}"
