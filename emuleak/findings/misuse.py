@@ -8,10 +8,11 @@ from msgspec import UNSET, UnsetType
 from emuleak.events import NO_STACK, Block, Event
 from emuleak.findings.finding import Finding
 from emuleak.findings.frames import Symbolizer
-from emuleak.findings.misusewords import DAMAGE, WORDS, is_wrong_size
+from emuleak.findings.misusewords import DAMAGE, WORDS, is_wrong_size, plain
 from emuleak.loader import Process
 from emuleak.memory import EXEC, STACK_TOP, WRITE, AddressSpace
 
+_COUNT_SIZE: Final = 8
 _WITHOUT_POINTER: Final = frozenset({"invalid-size", "invalid-alignment"})
 _STACK_BOTTOM: Final = STACK_TOP - (8 << 20)
 
@@ -65,10 +66,11 @@ class Misuses:
             return words(event)
         block, verb = event.block, "resized" if event.op in {"realloc", "reallocarray"} else "freed"
         if block is None:
-            return f"The pointer given to {event.op} is no block of the heap: {self._place(event.old)}."
+            return f"The pointer given to {plain(event.op)} is no block of the heap: {self._place(event.old)}."
         if event.old == block.address:
             return f"The block had been freed already when it was {verb} here."
-        return f"The pointer given to {event.op} points into a block, not to its start: {_inside(event.old, block)}."
+        inside = f"{_inside(event.old, block)}.{_array_hint(event, block)}"
+        return f"The pointer given to {plain(event.op)} points into a block, not to its start: {inside}"
 
     def _place(self, address: int) -> str:
         """What lies at an address outside the heap's blocks."""
@@ -108,6 +110,13 @@ def _size(event: Event) -> int | UnsetType:
     if event.problem == "mismatched-free" and not is_wrong_size(event):
         return UNSET
     return event.size if event.size or event.problem in _WITHOUT_POINTER else UNSET
+
+
+def _array_hint(event: Event, block: Block) -> str:
+    """`new T[n]` returns what lies behind the count of its elements, where these have destructors."""
+    if event.old - block.address != _COUNT_SIZE or "new[]" not in block.maker or "[]" in event.op:
+        return ""
+    return " Before the elements new[] keeps their number, which only delete[] expects there."
 
 
 def _inside(address: int, block: Block) -> str:

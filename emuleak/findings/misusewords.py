@@ -52,7 +52,7 @@ def _noticed(event: Event) -> str:
 
 def _mismatched(event: Event) -> str:
     block = _block(event)
-    by, right = _plain(event.op), _right(block.maker)
+    by, right = plain(event.op), _right(block.maker)
     if is_wrong_size(event):
         return (
             f"The block has {_bytes(block.size)}, but {by} was told that it has {event.size:,}. That is so where an "
@@ -60,7 +60,7 @@ def _mismatched(event: Event) -> str:
         )
     if FAMILY_BY_CODE[OPS.index(block.maker)] == FAMILY_BY_CODE[OPS.index(event.op)]:
         return "The block was made by an allocator of the program's own and released to malloc's, or the reverse."
-    return f"The block was made by {_plain(block.maker)}: {right} must release it, not {by}."
+    return f"The block was made by {plain(block.maker)}: {right} must release it, not {by}."
 
 
 def is_wrong_size(event: Event) -> bool:
@@ -70,10 +70,10 @@ def is_wrong_size(event: Event) -> bool:
 
 def _right(maker: Op) -> str:
     first = releasers(maker)[0]
-    return "free" if first == "free" else _plain(first)
+    return "free" if first == "free" else plain(first)
 
 
-def _plain(op: Op) -> str:
+def plain(op: Op) -> str:
     """A function as a programmer names it: `operator delete[]` however many arguments it takes."""
     name = op.replace("sized ", "")
     aligned = name.removeprefix("aligned ")

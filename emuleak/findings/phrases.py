@@ -18,9 +18,18 @@ def sited(file: str | None, line: int | None) -> str:
 
 
 def origin(frames: Sequence[Frame]) -> str:
-    """Where a block was allocated: ` from node_new (list.c:10)`, the innermost function that is not the library's."""
-    frame = next((frame for frame in frames if not is_library(frame.object)), None)
+    """Where a block was allocated: ` from node_new (list.c:10)`, the innermost function that is not the library's.
+
+    Templates of the C++ library are part of the program that uses them, but no reader thinks of them as its own.
+    """
+    own = [frame for frame in frames if not is_library(frame.object)]
+    frame = next((frame for frame in own if not _is_header(frame)), own[0] if own else None)
     return "" if frame is None else f" from {called(frame.function)}{sited(frame.file, frame.line)}"
+
+
+def _is_header(frame: Frame) -> bool:
+    """Whether a function stands in a header of the C++ library."""
+    return frame.file is not None and "/include/c++/" in frame.file
 
 
 def at(frames: Sequence[Frame]) -> str:
