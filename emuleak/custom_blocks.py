@@ -24,6 +24,12 @@ class CustomBlocks:
         self._released: dict[int, Block] = {}
         self.unknown_pools: list[int] = []
 
+    def copy_for(self, log: Log) -> "CustomBlocks":
+        """The books of a forked process, whose log knows what is declared."""
+        copy = CustomBlocks(log)
+        copy._released = dict(self._released)
+        return copy
+
     # ---- blocks on their own
 
     def allocated(self, address: int, size: int, redzone: int, stack: Stack, thread: int) -> None:

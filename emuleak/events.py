@@ -3,7 +3,7 @@
 Plain data: nothing but the gate knows how a call arrived, nothing but the heap knows how it was served.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal, NamedTuple, get_args
 
 import msgspec
@@ -101,6 +101,12 @@ def record_of(op: Op, thread: int, size: int, address: int, stack: Stack) -> Rec
     return (OPS.index(op) << OP_SHIFT | thread << THREAD_SHIFT | size, address, stack)
 
 
+def is_mismatch(record: Record, op: Op, size: int) -> bool:
+    """Whether `op`, which releases, is none that may release the block, or is told a wrong size (0: none)."""
+    made, family = record[0], FAMILY_BY_CODE[OPS.index(op)]
+    return FAMILY_BY_CODE[made >> OP_SHIFT] != family or size not in {0, made & SIZE_MASK}
+
+
 class Call(msgspec.Struct, frozen=True, gc=False):
     """One call of the allocator's interface as the guest made it: its raw arguments in order, and who called."""
 
@@ -131,6 +137,11 @@ def block_of(record: Record, freed: Stack = NO_STACK) -> Block:
     word, address, stack = record
     thread = word >> THREAD_SHIFT & (1 << OP_SHIFT - THREAD_SHIFT) - 1
     return Block(address, word & SIZE_MASK, stack, _OPS_BY_CODE[word >> OP_SHIFT], thread, freed)
+
+
+def block_around(address: int, blocks: Iterable[Block]) -> Block | None:
+    """The block that `address` points into."""
+    return next((block for block in blocks if 0 <= address - block.address < max(block.size, 1)), None)
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -242,6 +253,17 @@ class Declared:
         self.regions: list[tuple[int, int]] = []
         self.stacks: dict[int, tuple[int, int]] = {}
 
+    def copy(self) -> "Declared":
+        """The same of a process that has a copy of the memory."""
+        copy = Declared()
+        copy.blocks, copy.ignored = dict(self.blocks), dict(self.ignored)
+        copy.pools = {
+            name: msgspec.structs.replace(pool, blocks=dict(pool.blocks)) for name, pool in self.pools.items()
+        }
+        copy.closed = {key: (record, list(ranges)) for key, (record, ranges) in self.closed.items()}
+        copy.regions, copy.stacks = list(self.regions), dict(self.stacks)
+        return copy
+
     def __bool__(self) -> bool:
         return bool(self.blocks or self.pools or self.ignored or self.closed or self.regions or self.stacks)
 
@@ -261,6 +283,15 @@ class Log:
         self.failed_reallocs: dict[int, FailedRealloc] = {}  # by the block's address, the last one of each
         self.live: dict[int, Record] = {}  # by address, in the order of allocation
         self.declared = Declared()
+
+    def fork(self) -> "Log":
+        """A forked process's: what is live is so there, too; what was done wrong was done here."""
+        child = Log()
+        child.live, child.failed_reallocs = dict(self.live), dict(self.failed_reallocs)
+        child.declared = self.declared.copy()
+        child.counts.in_use_bytes, child.counts.in_use_blocks = self.counts.in_use_bytes, self.counts.in_use_blocks
+        child.counts.peak_bytes = self.counts.in_use_bytes
+        return child
 
     def blocks(self) -> list[Block]:
         """The live blocks in the order of their allocation."""

@@ -28,10 +28,12 @@ from emuleak.events import (
     Op,
     Record,
     Stack,
+    block_around,
     block_of,
+    is_mismatch,
     record_of,
 )
-from emuleak.memory import HEAP_BASE, HEAP_SIZE, PAGE, READ, WRITE, AddressSpace, Region
+from emuleak.memory import HEAP_BASE, HEAP_SIZE, PAGE, AddressSpace
 from emuleak.placement import Placement
 from emuleak.quarantine import Quarantine, kept_bytes
 from emuleak.redzones import Damage
@@ -90,7 +92,13 @@ class Heap:
             "sized aligned operator delete": lambda call: self._free(call, call.second),
             "sized aligned operator delete[]": lambda call: self._free(call, call.second),
         }
-        memory.map(Region(HEAP_BASE, HEAP_BASE + HEAP_SIZE, READ | WRITE, "heap"))
+
+    def copy_for(self, memory: AddressSpace, log: Log) -> "Heap":
+        """The heap of a process that has a copy of this one's memory; `log` has the same blocks live."""
+        copy = Heap(memory, self._placement.policy, log)
+        copy._placement, copy.quarantine = self._placement.copy_for(memory), self.quarantine.copy_for(memory)
+        copy._released, copy._tick, copy._until_pressure = self._released, self._tick, self._until_pressure
+        return copy
 
     @property
     def footprint(self) -> int:
@@ -208,7 +216,7 @@ class Heap:
         if record is None:
             self._misused(call.op, old, call)
             return -_ENOMEM
-        if self._is_mismatch(record, call.op, 0):
+        if is_mismatch(record, call.op, 0):
             self._noted(call, "mismatched-free", block_of(record), old)
         address = self._placement.place(size) if possible else self._absurd(call, size, old)
         if not address:
@@ -237,7 +245,7 @@ class Heap:
         if record is None:
             self._misused(call.op, address, call)
             return 0
-        if self._is_mismatch(record, call.op, size):
+        if is_mismatch(record, call.op, size):
             self._noted(call, "mismatched-free", block_of(record), address, size)
         self._retire(record, call)
         self._tick += 1
@@ -349,11 +357,6 @@ class Heap:
         problem = "invalid-realloc" if realloc else "invalid-free" if block is None else "double-free"
         self._note(Event(0, op, 0, 0, address, call.stack, call.thread, problem, block or self._around(address)))
 
-    def _is_mismatch(self, record: Record, op: Op, size: int) -> bool:
-        """Whether `op`, which releases, is none that may release the block, or is told a wrong size (0: none)."""
-        made, family = record[0], FAMILY_BY_CODE[OPS.index(op)]
-        return FAMILY_BY_CODE[made >> OP_SHIFT] != family or size not in {0, made & SIZE_MASK}
-
     def _mismatched(self, record: Record, call: Record) -> None:
         """Note a release that the stub served by a function that does not go with the block's maker."""
         by = block_of(call)
@@ -389,10 +392,7 @@ class Heap:
         """The block, live or quarantined, that `address` points into."""
         if not HEAP_BASE <= address < HEAP_BASE + HEAP_SIZE:
             return None
-        for block in (*self.log.blocks(), *self.quarantine.blocks()):
-            if block.address <= address < block.address + max(block.size, 1):
-                return block
-        return None
+        return block_around(address, (*self.log.blocks(), *self.quarantine.blocks()))
 
     def _tell(self, event: Event) -> None:
         for listener in self.log.listeners:

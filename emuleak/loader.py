@@ -87,6 +87,13 @@ class Process:
         self._sorted: list[Module] = []
         self._starts: list[int] = []
 
+    def copy(self) -> "Process":
+        """The same modules, in a process that was forked; nobody listens yet."""
+        copy = Process(self.program, self.interpreter, self.stack_pointer)
+        copy.modules = list(self.modules)
+        copy._sorted, copy._starts = list(self._sorted), list(self._starts)
+        return copy
+
     @property
     def entry(self) -> int:
         """Where the CPU starts: the interpreter's entry point, or the program's if it has none."""
@@ -140,14 +147,15 @@ def load(
     memory: AddressSpace,
     path: str,
     argv: Sequence[str],
-    environment: Mapping[str, str],
+    environment: Mapping[str, str] | Sequence[str],
     find: Callable[[str], str],
     identity: tuple[int, int],
     seed: int,
 ) -> Process:
     """Map the program at the host path `path` and its interpreter, and build the stack.
 
-    `find` turns a guest path into a host path (the sysroot); `identity` is (uid, gid). Raises BadProgram.
+    The environment is a mapping, or its strings as they are. `find` turns a guest path into a host path (the sysroot);
+    `identity` is (uid, gid). Raises BadProgram.
     """
     image = read_program(path)
     program = _map_image(memory, image, None if image.fixed else PROGRAM_BASE)
@@ -237,7 +245,7 @@ def _auxiliary_vector(program: Module, interpreter: Module | None, identity: tup
 def _build_stack(
     memory: AddressSpace,
     argv: Sequence[str],
-    environment: Mapping[str, str],
+    environment: Mapping[str, str] | Sequence[str],
     auxiliary: list[tuple[int, int]],
     path: str,
     seed: int,
@@ -255,7 +263,9 @@ def _build_stack(
         return top
 
     name = push(os.fsencode(path) + b"\0")
-    strings = [os.fsencode(f"{key}={value}") for key, value in environment.items()]
+    if isinstance(environment, Mapping):
+        environment = [f"{key}={value}" for key, value in environment.items()]
+    strings = [os.fsencode(variable) for variable in environment]
     variables = [push(string + b"\0") for string in reversed(strings)][::-1]
     arguments = [push(os.fsencode(argument) + b"\0") for argument in reversed(argv)][::-1]
     platform = push(b"x86_64\0")

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from emuleak import engine
+from emuleak.arena import Arena
 from emuleak.engine import Context, Engine
 from emuleak.errors import MachineFailure
 from emuleak.memory import EXEC, GATE_BASE, PAGE, READ, WRITE, AddressSpace, Fault
@@ -98,14 +99,21 @@ class Machine:
         self._stopped = False
         self._widening = False
         self._forgotten = 0  # how often the TLB was flushed since it was last considered for widening
+        self._arenas: set[int] = set()
         for arena in memory.arenas:
-            self._engine.map(arena.base, arena.size, READ | WRITE | EXEC, arena.host)
+            self.attach(arena)
         memory.on_change = self._forget
         self._reader = _BatchReader(self._handle, _SYSCALL_REGISTERS)
         self._dwarf_reader = _BatchReader(self._handle, DWARF_REGISTERS)
         self._hook(engine.HOOK_TLB_FILL, _FILL(self._make_fill()))
         self._hook(engine.HOOK_INTR, _INTERRUPT(self._interrupt))
         self._hook(engine.HOOK_INSN, _SYSCALL(self._make_syscall()), ctypes.c_int(engine.INS_SYSCALL))
+
+    def attach(self, arena: Arena) -> None:
+        """Let the CPU reach an arena, at its own addresses, if it does not yet."""
+        if arena.base not in self._arenas:
+            self._arenas.add(arena.base)
+            self._engine.map(arena.base, arena.size, READ | WRITE | EXEC, arena.host)
 
     # ---- registers
 
@@ -206,8 +214,8 @@ class Machine:
                 countdown = period
                 self._grow(period >> 1)
             slot = from_address(entry)
-            slot[0] = address & ~0xFFF
-            slot[1] = prot
+            slot[0] = (address ^ prot) & ~0xFFF  # a shared page's entry says where else it lies
+            slot[1] = prot & 7
             return True
 
         return fill

@@ -3,32 +3,61 @@
 An *arena* is a range of guest addresses reserved once in the host and handed to the CPU as one block: mapping,
 protecting and unmapping afterwards edit only the books kept here, because mapping a block of its own with the
 CPU costs 0.3-3.5 ms each. A *region* is what the guest mapped (a `vm_area_struct` in Linux's words). The
-*page table* (`pages`) caches the permissions of every page that was touched: the CPU's TLB is filled from it.
+*page table* (`pages`) caches the permissions of every page that was touched: the CPU's TLB is filled from it. Pages lie
+where their address says, but for those of shared mappings after a fork (sharing.py): their entries say where, too.
 """
 
 import bisect
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
-import msgspec
 from msgspec.structs import replace
 
 from emuleak.arena import Arena
+from emuleak.layout import (
+    EXEC,
+    GATE_BASE,
+    GATE_SIZE,
+    HEAP_BASE,
+    HEAP_SIZE,
+    MMAP_TOP,
+    PAGE,
+    PAGE_SHIFT,
+    PERMISSIONS,
+    PROGRAM_BASE,
+    READ,
+    STACK_TOP,
+    WRITE,
+    Fault,
+    OutOfAddressSpace,
+    PageSource,
+    Region,
+    page_ceil,
+    page_floor,
+)
+from emuleak.sharing import Aliases
 
-PAGE = 4096
-PAGE_SHIFT = 12
-READ, WRITE, EXEC = 1, 2, 4  # PROT_* of mmap(2), which are the CPU's own bits too
-
-# Where the kernel puts things on x86-64 with address randomisation off (arch/x86/mm/mmap.c, fs/binfmt_elf.c).
-PROGRAM_BASE = 0x5555_5555_4000
-MMAP_TOP = 0x7FFF_F7FF_F000
-STACK_TOP = 0x7FFF_FFFF_F000
-# Ours: served blocks live where no integer of an ordinary program looks like an address of theirs, behind the data of
-# the gate (hooks/stub.S).
-GATE_BASE = 0x6000_0000_0000
-GATE_SIZE = 4 << 20
-HEAP_BASE = GATE_BASE + GATE_SIZE
-HEAP_SIZE = (1 << 36) - GATE_SIZE
+__all__ = [
+    "EXEC",
+    "GATE_BASE",
+    "GATE_SIZE",
+    "HEAP_BASE",
+    "HEAP_SIZE",
+    "MMAP_TOP",
+    "PAGE",
+    "PAGE_SHIFT",
+    "PERMISSIONS",
+    "PROGRAM_BASE",
+    "READ",
+    "STACK_TOP",
+    "WRITE",
+    "AddressSpace",
+    "Fault",
+    "OutOfAddressSpace",
+    "PageSource",
+    "Region",
+    "page_ceil",
+    "page_floor",
+]
 
 _GIB = 1 << 30
 _NO_CODE = False
@@ -41,52 +70,6 @@ _ARENAS = (
     (MMAP_TOP - (1 << 40), 1 << 40),
     (MMAP_TOP, STACK_TOP - MMAP_TOP),
 )
-
-
-class Fault(Exception):
-    """An address the guest handed to the kernel is not mapped, or not for this access: EFAULT."""
-
-    def __init__(self, address: int) -> None:
-        super().__init__(f"bad address {address:#x}")
-        self.address = address
-
-
-class OutOfAddressSpace(Exception):
-    """No hole of the wanted length is left between the regions: ENOMEM."""
-
-
-class PageSource(Protocol):
-    """Where the bytes of a region come from that is filled page by page as it is used."""
-
-    def load(self, offset: int, window: memoryview, /) -> bool:
-        """Fill a page that shows the source from `offset`; False when there is no such page."""
-
-
-class Region(msgspec.Struct, frozen=True):
-    """One mapped range `[start, end)` with one set of permissions.
-
-    `kind` is "file", "anonymous", "stack", "brk", "heap" or "gate"; `path` and `offset` say what a file region shows.
-    A page of a region with a `source` is loaded when it is first touched; the bytes of the others are in place.
-    """
-
-    start: int
-    end: int
-    prot: int
-    kind: str
-    path: str = ""
-    offset: int = 0
-    shared: bool = False
-    source: PageSource | None = None
-
-
-def page_floor(address: int) -> int:
-    """Round down to a page boundary."""
-    return address & ~(PAGE - 1)
-
-
-def page_ceil(address: int) -> int:
-    """Round up to a page boundary."""
-    return (address + PAGE - 1) & ~(PAGE - 1)
 
 
 class AddressSpace:
@@ -105,9 +88,11 @@ class AddressSpace:
         self.on_unmap: Callable[[int, int], None] = lambda _start, _end: None
         # Nothing outside [low, high) has a source: nearly every run has none, and need not look.
         self._sourced = (1 << 64, 0)
+        self.aliases = Aliases()
 
     def close(self) -> None:
         """Give the host's memory back; the CPU that ran in it must be gone."""
+        self.aliases.remove(0, 1 << 64)
         for arena in self.arenas:
             arena.close()
 
@@ -155,6 +140,7 @@ class AddressSpace:
             return False
         code = any(region.prot & EXEC for region in gone)
         touched = self._drop_pages(start, end)
+        self.aliases.remove(start, end)
         for region in gone:
             low, high = max(start, region.start), min(end, region.end)
             arena = self._arena(low)
@@ -181,7 +167,7 @@ class AddressSpace:
             self._regions.insert(index, replace(piece, start=low, end=high, prot=prot, offset=offset))
         touched = False
         for page in self._cached(start, end):
-            self.pages[page] = _granted(prot)
+            self.pages[page] = _granted(prot) | self.pages[page] & ~PERMISSIONS
             touched = True
         if touched:
             self.on_change(code)
@@ -324,13 +310,24 @@ class AddressSpace:
         region = self.region_at(page << PAGE_SHIFT)
         if region is None:
             return 0
-        prot = _granted(region.prot)
-        if region.source is not None:
+        entry = _granted(region.prot)
+        if self.aliases:
+            entry |= self.aliases.bits(page)
+        if region.source is not None and not self._is_loaded(page):
             start = page << PAGE_SHIFT
             if not region.source.load(region.offset + start - region.start, self._window(start, PAGE)):
                 return 0
-        self.pages[page] = prot
-        return prot
+        self.pages[page] = entry
+        return entry
+
+    def _is_loaded(self, page: int) -> bool:
+        """Whether another process has loaded a page of a file that is shared with it; from now on one has."""
+        shared, physical = self.aliases.memory, self.aliases.physical(page << PAGE_SHIFT)
+        if shared is None or physical is None:
+            return False
+        known = physical >> PAGE_SHIFT in shared.loaded
+        shared.loaded.add(physical >> PAGE_SHIFT)
+        return known
 
     def _load(self, start: int, end: int) -> None:
         """Load the pages of `[start, end)` that have a source and were never touched. Raises Fault."""
@@ -343,6 +340,10 @@ class AddressSpace:
                     raise Fault(page << PAGE_SHIFT)
 
     def _window(self, address: int, length: int) -> memoryview:
+        if self.aliases and (alias := self.aliases.at(address)) is not None:
+            if address + length > alias.end or self.aliases.memory is None:
+                raise Fault(alias.end)
+            return self.aliases.memory.window(address + alias.physical - alias.start, length)
         arena = self._arena(address)
         if arena is None or address + length > arena.end:
             raise Fault(address)

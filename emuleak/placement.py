@@ -8,7 +8,7 @@ from typing import Final
 
 from emuleak.allocators import ALIGNMENT, GAP, Allocator
 from emuleak.events import OP_SHIFT, OPS, SIZE_MASK, Record
-from emuleak.memory import HEAP_BASE, HEAP_SIZE, PAGE, AddressSpace, Fault
+from emuleak.memory import HEAP_BASE, HEAP_SIZE, PAGE, READ, WRITE, AddressSpace, Fault, Region
 from emuleak.redzones import (
     LARGEST_TOLD,
     LEAD,
@@ -35,15 +35,23 @@ _LARGE: Final = LEAD + LARGEST_TOLD + TAIL - GAP + 1
 
 
 class Placement:
-    """Owner of the places. Addresses are the blocks' own."""
+    """Owner of the places, and of the heap's region. Addresses are the blocks' own."""
 
     def __init__(self, memory: AddressSpace, policy: Allocator) -> None:
         self._memory = memory
-        self._policy = policy
+        self.policy = policy
+        if memory.region_at(HEAP_BASE) is None:
+            memory.map(Region(HEAP_BASE, HEAP_BASE + HEAP_SIZE, READ | WRITE, "heap"))
         self._heap = memory.peek(HEAP_BASE, HEAP_SIZE)
         self._leads: dict[int, int] = {}  # of aligned blocks: how far behind its place's start each begins
         self._stretched: set[int] = set()  # blocks whose usable size the program knows
         self._spilled: set[int] = set()  # blocks into whose lead the reported damage of the one below goes on
+
+    def copy_for(self, memory: AddressSpace) -> "Placement":
+        """The same places in a copy of the memory."""
+        copy = Placement(memory, self.policy.copy())
+        copy._leads, copy._stretched, copy._spilled = dict(self._leads), set(self._stretched), set(self._spilled)
+        return copy
 
     def place(self, size: int, alignment: int = ALIGNMENT) -> int:
         """The address of a new block of `size` bytes with its red zones, 0 where there is no room.
@@ -51,13 +59,13 @@ class Placement:
         It holds nothing of an earlier block: the stale pointers would keep lost blocks alive in the scan.
         """
         usable, lead = usable_size(size), max(alignment, LEAD)
-        place = self._policy.memalign(alignment, lead + usable + TAIL - GAP)
+        place = self.policy.memalign(alignment, lead + usable + TAIL - GAP)
         if not place:
             return 0
         address = place + lead
         if lead > LEAD:
             self._leads[address] = lead
-        if (room := self._policy.usable_size(place)) < _LARGE:
+        if (room := self.policy.usable_size(place)) < _LARGE:
             self._memory.clear(place, room)
         lay(self._memory, address, size, usable, told=lead == LEAD)
         if lead > LEAD:
@@ -69,7 +77,7 @@ class Placement:
 
     def reserve(self, size: int, count: int) -> list[int]:
         """Addresses of up to `count` blocks of `size` usable bytes, to be given out later: clear, red zones laid."""
-        places = self._policy.reserve(LEAD + size + TAIL - GAP, count)
+        places = self.policy.reserve(LEAD + size + TAIL - GAP, count)
         image = blank(size)
         for first, last in _side_by_side(places, len(image)):
             self._memory.poke(places[first], image * (last - first))
@@ -123,7 +131,7 @@ class Placement:
         """
         place = address - self._leads.get(address, LEAD)
         with suppress(KeyError):  # a block that only a guest which wrote to the gate's data spoke of
-            end = place + self._policy.usable_size(place) + GAP
+            end = place + self.policy.usable_size(place) + GAP
             if RED not in bytes(self._heap[end - HEAP_BASE - 1 : end - HEAP_BASE + 1]):
                 self._spilled.add(end + LEAD)
 
@@ -142,12 +150,12 @@ class Placement:
         """Nobody needs to know any more what was at an address: it may be given out again."""
         place = address - self._leads.pop(address, LEAD)
         try:
-            room = self._policy.usable_size(place)
+            room = self.policy.usable_size(place)
         except KeyError:
             return  # a block that only a guest which wrote to the gate's data spoke of
         if room >= _LARGE:
             self._memory.clear(place, room)
-        self._policy.free(place)
+        self.policy.free(place)
 
 
 def _side_by_side(places: list[int], step: int) -> Iterator[tuple[int, int]]:

@@ -49,6 +49,12 @@ class Quarantine:
         self._indexed = 0  # entries at the end that are not in the index are those added since
         self.bytes = 0
 
+    def copy_for(self, memory: AddressSpace) -> "Quarantine":
+        """The same blocks in a copy of the memory."""
+        copy = Quarantine(memory)
+        copy.entries, copy.bytes = self.entries.copy(), self.bytes
+        return copy
+
     def __len__(self) -> int:
         return len(self.entries)
 

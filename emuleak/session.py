@@ -9,27 +9,26 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Self
 
 import msgspec
+from msgspec import UNSET
 
-from emuleak import hooks, kernel, loader
-from emuleak.allocators import ExactFit
+from emuleak import kernel, loader
+from emuleak.books import Books, Terms
 from emuleak.errors import BadProgram
-from emuleak.events import Log
 from emuleak.findings.frames import Symbolizer
-from emuleak.heap import Heap
 from emuleak.kernel.clock import Clock
+from emuleak.kernel.holding import hold
 from emuleak.kernel.run import run as run_guest
+from emuleak.kernel.system import System
 from emuleak.kernel.vfs import FileSystem
 from emuleak.machine import Machine
-from emuleak.memory import HEAP_BASE, HEAP_SIZE, PAGE, AddressSpace
+from emuleak.memory import PAGE, AddressSpace
 from emuleak.report.build import build
 from emuleak.report.document import Report
-from emuleak.stacks.unwinder import Unwinder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from emuleak.interfaces.listener import Listener
-    from emuleak.loader import Module
+    from emuleak.descendants import Descendants
     from emuleak.report.selection import Selection
 
 # What one block costs the host in the ledger and in the scan at the end, in bytes (measured: 620 for small ones): an
@@ -37,8 +36,8 @@ if TYPE_CHECKING:
 _LEDGER_BYTES = 620
 _WATCH_PERIOD = 0.05
 DEFAULT_MAX_MEMORY = 4 << 30
-# What a session is made of, but for the memory that comes last.
-_PARTS = ("_listener", "_breakpoints", "process", "kernel", "heap", "gate", "unwinder", "files", "machine")
+# What a session is made of.
+_PARTS = ("books", "heap", "process", "kernel", "files", "machine", "memory")
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -46,6 +45,7 @@ class Options(msgspec.Struct, frozen=True):
 
     `stdin` is the content, or the path of a file; `cwd` the guest's working directory. None: as the emulator's own.
     `suppressions` are files; `only_under` directories of sources outside of which findings are only counted.
+    `trace_children` has the programs checked, too, that processes become by execve(2).
     `on_report` is given the report while the symbols are still at hand. Without `library_stacks` the report may leave
     out the stacks of what libraries keep for themselves: for those who only count it.
     """
@@ -64,6 +64,7 @@ class Options(msgspec.Struct, frozen=True):
     cwd: str | None = None
     suppressions: Sequence[str] = ()
     only_under: Sequence[str] = ()
+    trace_children: bool = False
     on_report: Callable[[Report, Symbolizer], None] | None = None
     library_stacks: bool = True
 
@@ -83,7 +84,7 @@ class Session:
         self.nudge: Callable[[], None] = lambda: None
         self._loading: Callable[[], bytes] | None = None
         self._selection = _selection(options)
-        self._listener: Listener | None = None
+        self.descendants: Descendants | None = None
         try:
             self._load(options)
             self._wire()
@@ -118,63 +119,90 @@ class Session:
             (identity.uid, identity.gid),
             options.seed,
         )
-        self.kernel = kernel.Kernel(self.machine, self.memory, self.files, identity, Clock(options.start_ns))
+        self.system = System(Clock(options.start_ns), identity.pid, options.seed)
+        self.system.new_id()
+        self.system.page_limit = options.max_memory // PAGE
+        self.kernel = kernel.Kernel(self.machine, self.memory, self.files, identity, self.system)
         program = self.process.program
         self.kernel.start(self.process.entry, self.process.stack_pointer, options.program, options.argv, program.end)
-        self.log = Log()
-        self.heap = Heap(self.memory, ExactFit(HEAP_BASE, HEAP_SIZE), self.log)
-        self.gate = hooks.Gate(self.machine, self.memory)
 
     def _wire(self) -> None:
         """Tie the rooms together: who is told of what."""
-        unwinder = self.unwinder = Unwinder(self.memory, self.process)
-        self.gate.stacks, self.gate.ledger = unwinder, self.heap
-        self.heap.is_excused = hooks.Unseen(self.process, self.gate).explains
-        self.process.listeners.append(lambda _module: self.gate.forget_rules())
-        self.kernel.threads.before_switch = self.gate.drain
-        first = self.kernel.threads.current.tid
-        self.kernel.threads.after_switch = lambda tid: self.gate.thread_runs(tid - first)
-        self.kernel.on_map = self.process.file_mapped
-        self.heap.on_pressure = self.machine.on_page_limit = self._check_memory
-        self.machine.page_limit = self.options.max_memory // PAGE
-        hooks.strategy(self.options.hook).install(self.process, self.gate)
-        self._breakpoints = hooks.Breakpoints(self.machine, self.memory)
-        stacks = self.log.declared.stacks
-        moments = hooks.Moments(self._breakpoints, self.memory, self.machine, self._program_starts, stacks)
-        moments.install(self.process)
-        self.process.listeners.append(self._listen)
-        self.process.add_initial()
+        self.terms = Terms(self.options.hook, self.options.sysroot, self._selection, self._check_memory)
+        self.books = Books.opened(self.kernel, self.process, self._program_starts, "")
+        self.log, self.heap = self.books.log, self.books.heap
+        self.system.observer = self
+        self.books.wire(self.terms)
 
     def run(self) -> Report:
         """Run the guest to its end and report. Raises BadProgram when its libraries cannot be found."""
-        self._loading = self.kernel.hold_stderr()
+        self._loading = hold(self.files, 2)
         if self.log.listeners:
-            self.gate.trap_always()
+            self.books.gate.trap_always()
+        self.kernel.threads.begin()
         with self._watched(), _no_cycles():
-            run_guest(self.kernel)
-        self.gate.drain()
-        self.heap.check()
-        if self._loading is not None:
-            self._explain_failed_start(self._loading())
-        self.files.close_all()
-        with closing(Symbolizer(self.process, self.options.sysroot)) as symbolizer:
+            run_guest(self.system)
+        books = self.books if self.descendants is None else self.descendants.first
+        with closing(Symbolizer(books.process, self.options.sysroot)) as symbolizer:
             report = build(
                 self.kernel,
-                self.process,
-                self.log,
-                self.unwinder,
+                books.process,
+                books.log,
+                books.unwinder,
                 self.options.argv,
                 symbolizer,
-                self.heap.freed,
+                books.heap.freed,
                 library_stacks=self.options.library_stacks,
             )
+            report = self._with_descendants(report)
             if self._selection is not None:
                 report = self._selection(report, symbolizer.symbol_names)
-            if self._listener is not None:
-                report = self._listener.applied(report)
+            report = _as_wanted(books, report)
             if self.options.on_report is not None:
                 self.options.on_report(report, symbolizer)
             return report
+
+    # ---- what is told of processes: see kernel.system.Observer
+
+    def forked(self, parent: kernel.Kernel, child: kernel.Kernel) -> None:
+        """See Observer."""
+        self._followed().forked(parent, child)
+
+    def leaving(self, process: kernel.Kernel) -> None:
+        """See Observer."""
+        self._followed().leaving(process)
+
+    def executed(self, process: kernel.Kernel, program: loader.Process) -> None:
+        """See Observer."""
+        self._followed().executed(process, program)
+
+    def ended(self, process: kernel.Kernel) -> None:
+        """See Observer."""
+        if process is self.kernel:
+            self._program_ended()
+        elif self.descendants is not None:
+            self.descendants.ended(process)
+
+    def _followed(self) -> "Descendants":
+        """The books of other processes, which most programs have none of."""
+        from emuleak.descendants import Descendants  # noqa: PLC0415
+
+        if self.descendants is None:
+            self.descendants = Descendants(
+                self.books,
+                terms=self.terms,
+                programs=self.options.trace_children,
+            )
+        return self.descendants
+
+    def _with_descendants(self, report: Report) -> Report:
+        """The report with the findings of other processes, and of programs that the first one ran before."""
+        others = self.descendants.findings if self.descendants is not None else []
+        if not others:
+            return report
+        from emuleak.report.processes import merged  # noqa: PLC0415 - few programs have any
+
+        return msgspec.structs.replace(report, findings=(*report.findings, *merged(report.findings, others)))
 
     def close(self) -> None:
         """Give all memory and all files back to the host, at once; the session can then do nothing more.
@@ -182,37 +210,35 @@ class Session:
         May be called twice, and after a failure in the middle.
         """
         try:
-            if "files" in vars(self):
+            if (books := vars(self).pop("descendants", None) or vars(self).pop("books", None)) is not None:
+                books.close()
+            if (system := vars(self).pop("system", None)) is not None:
+                system.close()
+            elif "files" in vars(self):
                 self.files.close_all()
+                vars(self.machine).clear()
+                self.memory.close()
         finally:
             # The parts refer to each other in circles. Emptied they refer to nothing, and each is freed as soon as it
-            # is let go; the cycle collector would come when it likes. The CPU goes before the memory it runs in.
+            # is let go; the cycle collector would come when it likes.
             for name in _PARTS:
                 if (part := vars(self).pop(name, None)) is not None:
                     vars(part).clear()
-            if (memory := vars(self).pop("memory", None)) is not None:
-                memory.close()
-                vars(memory).clear()
-
-    def _listen(self, module: "Module") -> None:
-        """A module that speaks to valgrind or LeakSanitizer shall be heard."""
-        if not module.image.speaks_to_tools:
-            return
-        if self._listener is None:
-            from emuleak.interfaces.guest import Guest  # noqa: PLC0415 - most programs speak to neither
-            from emuleak.interfaces.listener import Listener  # noqa: PLC0415
-
-            self._listener = Listener(Guest(
-                self.machine, self.memory, self.process, self.kernel, self.heap, self.gate, self._breakpoints,
-                self.unwinder, self.options.argv, self.options.sysroot, self._write_stderr, self._selection,
-            ))  # fmt: skip
-        self._listener.add(module)
 
     def _program_starts(self) -> None:
         """ld.so has done its work: what it wrote was no error that kept the program from starting."""
         if self._loading is not None:
             held, self._loading = self._loading(), None
             self._write_stderr(held)
+
+    def _program_ended(self) -> None:
+        """The first process has ended, and its files are open for the last time. Raises BadProgram, see below."""
+        books = self.books if self.descendants is None else self.descendants.first
+        if not books.over:
+            books.gate.drain()
+            books.heap.check()
+        if self._loading is not None:
+            self._explain_failed_start(self._loading())
 
     def _explain_failed_start(self, message: bytes) -> None:
         """The program never got the CPU: ld.so said why, and ended with 127, or with 1 where a version is missing."""
@@ -224,17 +250,17 @@ class Session:
         self._write_stderr(message)
 
     def _write_stderr(self, data: bytes) -> None:
-        if data and 2 in self.files.descriptors():
-            self.files.get(2).write(data, None)
+        self.books.write_stderr(data)
 
     def stop(self, reason: str) -> None:
         """End the guest, wherever it is; from any thread or from a signal handler. The first reason is reported."""
-        self.kernel.end(stopped=reason)
+        self.system.stop(reason)
 
     def _check_memory(self) -> None:
-        used = len(self.memory.pages) * PAGE + self.heap.footprint * _LEDGER_BYTES
-        if used > self.options.max_memory:
-            self.kernel.end(stopped=f"the limit of {self.options.max_memory} bytes of memory was reached")
+        pages = sum(len(process.memory.pages) for process in self.system.alive())
+        blocks = self.books.heap.footprint if self.descendants is None else self.descendants.blocks()
+        if pages * PAGE + blocks * _LEDGER_BYTES > self.options.max_memory:
+            self.system.stop(f"the limit of {self.options.max_memory} bytes of memory was reached")
 
     @contextmanager
     def _watched(self) -> "Iterator[None]":
@@ -256,9 +282,9 @@ class Session:
         while not over.wait(_WATCH_PERIOD):
             if end is not None and time.monotonic() >= end:
                 self.stop(f"the limit of {limit:g} seconds was reached")
-            if self.kernel.ending is not None:
+            if self.system.stopped:
                 # Said again until it is heard: between two threads of the guest the CPU is not running.
-                self.machine.stop()
+                self.system.running.machine.stop()
                 self.nudge()
 
 
@@ -269,6 +295,16 @@ def _selection(options: Options) -> "Selection | None":
     from emuleak.report.selection import selection  # noqa: PLC0415 - most runs have no use for it
 
     return selection(options.suppressions, options.only_under)
+
+
+def _as_wanted(books: Books, report: Report) -> Report:
+    """The report as the program itself wants it, which has no say in the findings of others."""
+    if books.listener is None:
+        return report
+    own = tuple(finding for finding in report.findings if finding.process is UNSET)
+    others = tuple(finding for finding in report.findings if finding.process is not UNSET)
+    report = books.listener.applied(msgspec.structs.replace(report, findings=own))
+    return msgspec.structs.replace(report, findings=(*report.findings, *others))
 
 
 @contextmanager

@@ -11,10 +11,11 @@ import pytest
 
 import emuleak.kernel  # noqa: F401 - it registers the handlers
 from emuleak.kernel.abi import SyscallError, guest_errno
-from emuleak.kernel.table import TABLE
+from emuleak.kernel.table import TABLE, load_all
 from emuleak.kernel.vfs import FileSystem
 from emuleak.memory import READ, WRITE, AddressSpace, Fault, Region
 
+load_all()
 LIBC = ctypes.CDLL(None, use_errno=True)
 BASE = 0x7FFF_0000_0000
 SIZE = 1 << 20
@@ -44,6 +45,7 @@ class Guest:
             clock=self.clock,
             note=self.notes.append,
             threads=SimpleNamespace(alive=1),
+            alone=True,
         )
         self._next = BASE
 

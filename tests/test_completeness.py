@@ -32,7 +32,11 @@ from emuleak.report.writers import WRITERS
 from emuleak.session import Options, Session
 
 TESTS = Path(__file__).parent
-TRACED = [*sorted((TESTS / "kernel_programs").glob("*.c")), *sorted((TESTS / "signal_programs").glob("*.c"))]
+TRACED = [
+    *sorted((TESTS / "kernel_programs").glob("*.c")),
+    *sorted((TESTS / "signal_programs").glob("*.c")),
+    *sorted((TESTS / "process_programs").glob("*.c")),
+]
 # Where calls are made by hand, by their names.
 BY_HAND = tuple(TESTS.glob("test_kernel_*.py"))
 
@@ -42,7 +46,7 @@ REFUSED = frozenset((
     *("finit_module", "fsopen", "init_module", "inotify_init", "inotify_init1", "io_uring_setup", "ioperm", "iopl"),
     *("kexec_file_load", "kexec_load", "keyctl", "mount", "mount_setattr", "move_mount", "open_by_handle_at"),
     *("open_tree", "perf_event_open", "pivot_root", "ptrace", "quotactl", "reboot", "request_key", "setdomainname"),
-    *("setgroups", "sethostname", "setns", "setsid", "settimeofday", "swapoff", "swapon", "syslog", "umount2"),
+    *("setgroups", "sethostname", "setns", "settimeofday", "swapoff", "swapon", "syslog", "umount2"),
     *("unshare", "userfaultfd", "vhangup"),
 ))  # fmt: skip
 
@@ -104,9 +108,6 @@ def test_what_only_root_may_do_is_refused(guest: Guest, name: str) -> None:
 
 # One call each, of those that no program above makes: the arguments, the answer, whether the report must tell.
 SMALL_CALLS = (
-    ("setpgid", (0, 0), 0, False),
-    ("fork", (), -errno.ENOSYS, True),
-    ("vfork", (), -errno.ENOSYS, True),
     ("inotify_add_watch", (77, 0), -errno.EBADF, False),
     ("inotify_rm_watch", (77, 0), -errno.EBADF, False),
     ("mlockall", (1,), 0, False),

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "emuleak"
 ORDER = (
     ("_version", "errors", "events", "entrypoints"),
     ("elf_header", "image_cache", "elf", "disasm", "operatorcode"),
-    ("arena", "memory", "engine", "machine"),
+    ("layout", "arena", "sharing", "memory", "duplicate", "engine", "machine"),
     ("loader",),
     ("kernel",),
     ("hooks",),
@@ -25,7 +25,7 @@ ORDER = (
     ("findings",),
     ("report",),
     ("interfaces",),
-    ("session",),
+    ("books", "descendants", "session"),
     ("interrupts", "api"),
     ("cli", "__main__", "__init__", "replay", "fuzz", "inject", "course", "pytest_plugin"),
 )

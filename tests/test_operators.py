@@ -223,14 +223,14 @@ def test_small_blocks_do_not_trap(build: Build) -> None:
     }
     """
     with Session(Options(str(build(loop)), ("loop",), {}, capture=True)) as session:
-        traps, served = 0, session.gate._originals.serve
+        traps, served = 0, session.books.gate._originals.serve
 
         def count(*arguments: Any) -> int | None:
             nonlocal traps
             traps += 1
             return served(*arguments)
 
-        session.gate._originals.serve = count
+        session.books.gate._originals.serve = count
         report = session.run()
     assert report.heap.allocs >= 40000
     assert traps < 1000

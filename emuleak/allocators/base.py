@@ -1,6 +1,6 @@
 """The protocol of a placement policy: where a block goes. It never judges: that is the ledger's part."""
 
-from typing import Protocol
+from typing import Protocol, Self
 
 # Bytes that stay free behind every block: a pointer one past the end of a block must not be one to the next block.
 # Eight, where glibc has the next chunk's size: so a program's blocks are as close together as natively.
@@ -29,3 +29,6 @@ class Allocator(Protocol):
 
     def usable_size(self, address: int) -> int:
         """How many bytes the block at `address` may use."""
+
+    def copy(self) -> Self:
+        """Another policy in the same state: for a process that forks."""

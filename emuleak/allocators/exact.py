@@ -28,6 +28,13 @@ class ExactFit(Allocator):
         self._placed: dict[int, tuple[int, int]] = {}  # address to (capacity, alignment)
         self._bins: dict[tuple[int, int], list[int]] = {}
 
+    def copy(self) -> "ExactFit":
+        """Another policy in the same state."""
+        copy = ExactFit(self._top, self._end - self._top)
+        copy._placed = dict(self._placed)
+        copy._bins = {wanted: list(addresses) for wanted, addresses in self._bins.items()}
+        return copy
+
     @property
     def top(self) -> int:
         """One past the highest address ever used."""

@@ -38,6 +38,7 @@ from emuleak.session import DEFAULT_MAX_MEMORY, Options, Session
 @click.option("--baseline", metavar="FILE", help="Only what this older report (JSON) does not know counts.")
 @click.option("--show-reachable/--no-show-reachable", help="List still reachable blocks, too.")
 @selection.options
+@click.option("--trace-children", is_flag=True, help="Check the programs, too, that the program runs.")
 @click.option("--trace", is_flag=True, help="Print every event of the heap as it happens.")
 @config.options
 @click.argument("program", metavar="PROG")
@@ -57,6 +58,7 @@ def run(
     baseline: str | None,
     show_reachable: bool,
     kept_out: selection.Selection,
+    trace_children: bool,
     trace: bool,
     program: str,
     arguments: Sequence[str],
@@ -79,6 +81,7 @@ def run(
         max_seconds=max_seconds,
         max_memory=max_memory,
         start_ns=time.time_ns(),
+        trace_children=trace_children,
         library_stacks=baseline is not None or reports.show_libraries(targets),
     )
     options = kept_out.applied(options, counting, show_reachable=show_reachable)

@@ -33,6 +33,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     its end (overflow) or its start (underflow, write after free) to the first changed byte. `maker` names the function
     that made the block (`malloc`, `operator new[]`), `releaser` the one that was to release it; `thread` counts from 0
     and is given where the program had more than one. `chain` leads from a root to a block that is still reachable.
+    `process` is given for a finding of another process than the first: its id, and how it came to be.
     `baseline` is given where the run was compared with an older report; `changed` there means a worse kind of leak.
     """
 
@@ -45,6 +46,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     maker: str | UnsetType = UNSET
     releaser: str | UnsetType = UNSET
     thread: int | UnsetType = UNSET
+    process: str | UnsetType = UNSET
     bytes: int
     blocks: int
     owner: Owner = "program"

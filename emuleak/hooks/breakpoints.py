@@ -1,6 +1,6 @@
 """Breakpoints: a function of ours is called the first time, or each time, that the guest reaches an address."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from emuleak.machine import BREAKPOINT, Machine
@@ -18,7 +18,21 @@ class Breakpoints:
         self._memory = memory
         self._set: dict[int, tuple[bytes, Callable[[], None]]] = {}
         self._standing: dict[int, Callable[[], None]] = {}
+        self.hooks_in_place = False  # whether `always` finds its INT3 there already: in a copy of the memory
         machine.traps[BREAKPOINT] = self._hit
+
+    def copy_for(self, machine: Machine, memory: AddressSpace) -> "Breakpoints":
+        """The breakpoints of a process that has a copy of this one's memory: those that are hit once.
+
+        `redirect` must say what they call there. Who set the others sets them anew.
+        """
+        copy = Breakpoints(machine, memory)
+        copy._set = dict(self._set)
+        return copy
+
+    def redirect(self, actions: Mapping[Callable[[], None], Callable[[], None]]) -> None:
+        """Call another function where one of those was to be called that are hit once."""
+        self._set = {site: (original, actions[action]) for site, (original, action) in self._set.items()}
 
     def once(self, site: int, action: Callable[[], None]) -> None:
         """Call `action` the first time the guest reaches `site`, before it executes the instruction there."""
@@ -32,7 +46,8 @@ class Breakpoints:
         The action may write RIP to have it go on elsewhere.
         """
         self._standing[site] = action
-        self._memory.poke(site, _INT3 + _NOP * (size - 1))
+        if not self.hooks_in_place:
+            self._memory.poke(site, _INT3 + _NOP * (size - 1))
 
     def _hit(self) -> None:
         site = self._machine.get("rip") - 1

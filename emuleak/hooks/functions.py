@@ -28,31 +28,42 @@ Function = Callable[[int, int], int | None]
 
 
 class Functions:
-    """Owner of the page with the entries of the functions, by name."""
+    """Owner of the page with the entries of the functions, by name; `page`: where a copy of a memory has it, or 0."""
 
     def __init__(
-        self, breakpoints: Breakpoints, machine: Machine, memory: AddressSpace, functions: Mapping[str, Function]
+        self,
+        breakpoints: Breakpoints,
+        machine: Machine,
+        memory: AddressSpace,
+        functions: Mapping[str, Function],
+        page: int = 0,
     ) -> None:
         self._breakpoints = breakpoints
         self._machine = machine
         self._memory = memory
         self._functions = functions
-        page = memory.find_hole(PAGE)
-        memory.map(Region(page, page + PAGE, READ | EXEC, "gate"))
+        if not page:
+            page = memory.find_hole(PAGE)
+            memory.map(Region(page, page + PAGE, READ | EXEC, "gate"))
+        self.page = page
         self._entries = {name: page + _SPACING * number for number, name in enumerate(functions)}
         for name, entry in self._entries.items():
             breakpoints.always(entry, self._called(functions[name]))
 
     def provide(self, module: Module) -> None:
-        """Give them to a module that was mapped just now."""
+        """Give them to a module that was mapped just now, or that has them in a copy of a memory."""
+        if not self._breakpoints.hooks_in_place:
+            self._resolve(module)
+        for name, function in self._functions.items():
+            if (site := module.address_of(name)) is not None:
+                self._breakpoints.always(site, self._called(function))
+
+    def _resolve(self, module: Module) -> None:
         for name, place in module.image.lsan_imports.items():
             symbol, entry = place + module.bias, self._entries.get(name)
             if entry is not None and bytes(self._memory.peek(symbol + 6, 2)) == _UNDEFINED:
                 value = entry - module.bias & _MASK
                 self._memory.poke(symbol + 4, _ENTRY.pack(_LOCAL_FUNCTION, _HIDDEN, _ANY_SECTION, value))
-        for name, function in self._functions.items():
-            if (site := module.address_of(name)) is not None:
-                self._breakpoints.always(site, self._called(function))
 
     def _called(self, function: Function) -> Callable[[], None]:
         def called() -> None:

@@ -119,20 +119,39 @@ class Gate:
         self._diverted: set[int] = set()
         self._taught: dict[int, int] = {}
         self._refills = [_FIRST_REFILL] * _CLASSES
-        memory.map(Region(GATE_BASE, GATE_BASE + GATE_SIZE, READ | WRITE, "gate"))
+        self.hooks_in_place = False  # whether what is to be diverted jumps here already: in a copy of the memory
+        is_new = memory.region_at(GATE_BASE) is None
+        if is_new:
+            memory.map(Region(GATE_BASE, GATE_BASE + GATE_SIZE, READ | WRITE, "gate"))
         self._data = memory.peek(stub.DATA, GATE_SIZE)
-        self._fill_header()
+        if is_new:
+            self._fill_header()
         machine.traps[stub.VECTOR] = self._trap
+
+    def copy_for(self, machine: Machine, memory: AddressSpace) -> "Gate":
+        """The gate of a process that has a copy of this one's memory: stub, data and hooks are there already.
+
+        To be called when this one was drained, as the thread runs that is the copy's only one.
+        """
+        copy = Gate(machine, memory)
+        copy._copies, copy._taught, copy._refills = dict(self._copies), dict(self._taught), list(self._refills)
+        copy._diverted = set(self._diverted)
+        copy._originals = self._originals.copy_for(machine, memory, self._thread)
+        return copy
 
     # ---- what strategies call
 
     def divert(self, site: int, op: Op) -> None:
         """Make the code at the guest address `site` (five bytes of it) jump to the gate as a call of `op`."""
+        if self.hooks_in_place:
+            return
         self._memory.poke(site, _jump(site, self.entry(site, op)))
         self._diverted.add(site)
 
     def divert_operator(self, site: int, end: Callable[[], int], op: Op) -> None:
         """As `divert`, for an operator of C++'s, whose code ends at `end()`: a `new` that cannot be met runs that."""
+        if self.hooks_in_place:
+            return
         if OPS.index(op) not in _NEWS:
             self.divert(site, op)
             return

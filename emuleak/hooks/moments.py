@@ -54,7 +54,23 @@ class Moments:
 
         process.listeners.append(watch)
 
+    def copy_for(
+        self,
+        breakpoints: Breakpoints,
+        memory: AddressSpace,
+        machine: Machine,
+        stacks: Mapping[int, tuple[int, int]],
+    ) -> "Moments":
+        """The moments of a process that has a copy of this one's memory, and has started."""
+        copy = Moments(breakpoints, memory, machine, _nothing, stacks)
+        breakpoints.redirect({self._on_start: _nothing, self._clear_dead_stack: copy._clear_dead_stack})
+        return copy
+
     def _clear_dead_stack(self) -> None:
         pointer = self._machine.get("rsp")
         bottom = next((start for start, end in self._stacks.values() if start <= pointer < end), 0)
         self._memory.clear_below(pointer, bottom)
+
+
+def _nothing() -> None:
+    return

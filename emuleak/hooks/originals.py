@@ -12,6 +12,8 @@ import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+import msgspec
+
 from emuleak.events import Call, Stack, return_addresses
 from emuleak.machine import Machine
 from emuleak.memory import AddressSpace
@@ -38,6 +40,12 @@ class _Pending:
         self.sites: set[int] = set()
         self.told = False  # whether malloc has told it that there is no memory
 
+    def as_of_first(self) -> "_Pending":
+        """The same call in a forked process, where the thread that made it is the first."""
+        copy = _Pending(msgspec.structs.replace(self.call, thread=0), self.sp)
+        copy.sites, copy.told = set(self.sites), self.told
+        return copy
+
 
 class Originals:
     """Owner of the operators' sites. An index of 0 is no site's."""
@@ -48,6 +56,13 @@ class Originals:
         self._sites: list[Site] = []
         self._pending: list[_Pending] = []  # the innermost last
         self._bare: list[Site] = []  # those without their hook at the moment
+
+    def copy_for(self, machine: Machine, memory: AddressSpace, thread: int) -> "Originals":
+        """Those of a process that has a copy of this one's memory, all hooks in place: `thread` is its thread 0."""
+        copy = Originals(machine, memory)
+        copy._sites = list(self._sites)
+        copy._pending = [each.as_of_first() for each in self._pending if each.call.thread == thread]
+        return copy
 
     def add(self, site: Site) -> int:
         """The index of a new site."""

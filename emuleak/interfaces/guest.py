@@ -41,7 +41,7 @@ class Guest:
     @property
     def thread(self) -> int:
         """The number of the running thread, from 0."""
-        return self.kernel.threads.current.tid - self.kernel.identity.pid
+        return self.kernel.threads.current.number
 
     def symbolizer(self) -> Symbolizer:
         """A new one, which the caller closes."""

@@ -1,7 +1,7 @@
 """Calls of the guest's own functions: in the midst of the run, on its own stack, and after its end."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from emuleak.interfaces.guest import Guest
@@ -21,11 +21,21 @@ class GuestCalls:
 
     def __init__(self, guest: Guest) -> None:
         self._guest = guest
-        self._pending: dict[int, list[tuple[dict[str, int], Callable[[int], None]]]] = {}
+        self._pending: dict[int, list[tuple[dict[str, int], str]]] = {}
         self._page = 0
 
-    def begin(self, function: int, arguments: Sequence[int], then: Callable[[int], None]) -> None:
-        """Have the running thread call a function before it goes on; `then` gets the result.
+    def copy_for(self, guest: Guest, thread: int) -> "GuestCalls":
+        """Those of a process that `thread` forked, as its thread 0."""
+        copy = GuestCalls(guest)
+        copy._page = self._page
+        if self._page:
+            guest.breakpoints.always(self._page, copy._returned)
+        if thread in self._pending:
+            copy._pending[0] = list(self._pending[thread])
+        return copy
+
+    def begin(self, function: int, arguments: Sequence[int], answer: str) -> None:
+        """Have the running thread call a function before it goes on; the register `answer` gets the result.
 
         To be called from a trap. The thread's registers are afterwards what they were.
         """
@@ -36,7 +46,7 @@ class GuestCalls:
             machine.raise_exception(PAGE_FAULT, sp, "write")
             return
         memory.poke(sp, self._return_place().to_bytes(8, "little"))
-        self._pending.setdefault(self._guest.thread, []).append((saved, then))
+        self._pending.setdefault(self._guest.thread, []).append((saved, answer))
         for name, value in zip(_ARGUMENTS, arguments, strict=False):
             machine.set(name, value)
         machine.set("rax", 0)
@@ -88,9 +98,9 @@ class GuestCalls:
         if not pending:  # the guest came here by itself
             machine.raise_exception(GENERAL_PROTECTION)
             return
-        saved, then = pending.pop()
+        saved, answer = pending.pop()
         result = machine.get("rax")
         for name in _SAVED:
             machine.set(name, saved[name])
         machine.set("rip", saved["rip"])
-        then(result)
+        machine.set(answer, result)

@@ -1,6 +1,7 @@
 """A leak check while the program runs: it asked for one. The run goes on afterwards."""
 
 import io
+from collections.abc import Iterable
 from contextlib import closing
 from typing import Final, NamedTuple
 
@@ -45,6 +46,13 @@ class LeakChecks:
         self.amounts = Amounts()
         self.errors = 0  # findings of full checks that valgrind would count as errors
 
+    def copy_for(self, guest: Guest) -> "LeakChecks":
+        """Those of a forked process: what its parent did wrong until then is among the errors that it counts."""
+        copy = LeakChecks(guest)
+        copy._last, copy.amounts = dict(self._last), self.amounts
+        copy.errors = self.errors + len(self._guest.heap.log.misuses)
+        return copy
+
     def check(self, stack: Stack, *, full: bool = True, which: int = ANY) -> Report:
         """Look for leaks, write a report as text to the guest's standard error, and return it.
 
@@ -76,14 +84,8 @@ class LeakChecks:
         return report
 
     def _report(self, remains: Remains, symbolizer: Symbolizer) -> Report:
-        guest, counts = self._guest, self._guest.heap.log.counts
-        report = Report(
-            program=guest.process.program.path,
-            arguments=tuple(guest.argv[1:]),
-            exit=Exit(code=0, signal=None),
-            heap=HeapSummary(**{name: getattr(counts, name) for name in HeapSummary.__struct_fields__}),
-            findings=tuple(leaks(remains.verdicts(), symbolizer, remains.reasons)),
-        )
+        guest = self._guest
+        report = report_of(guest, leaks(remains.verdicts(), symbolizer, remains.reasons))
         return guest.selection(report, symbolizer.symbol_names) if guest.selection is not None else report
 
     def _count(self, report: Report) -> None:
@@ -121,6 +123,18 @@ class LeakChecks:
                 why = f"{finding.why} Since the last leak check: {more[0]:+,} bytes, {more[1]:+,} blocks."
                 shown.append(msgspec.structs.replace(finding, why=why))
         return msgspec.structs.replace(report, findings=tuple(shown))
+
+
+def report_of(guest: Guest, findings: Iterable[Finding]) -> Report:
+    """Some findings of a process, as the report of a run that ends now."""
+    counts = guest.heap.log.counts
+    return Report(
+        program=guest.process.program.path,
+        arguments=tuple(guest.argv[1:]),
+        exit=Exit(code=0, signal=None),
+        heap=HeapSummary(**{name: getattr(counts, name) for name in HeapSummary.__struct_fields__}),
+        findings=tuple(findings),
+    )
 
 
 def _asked_by(frame: Frame) -> str:

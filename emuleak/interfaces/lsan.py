@@ -34,6 +34,15 @@ class LeakSanitizer:
         self._complaints: list[str] = []
         self._ledger = _Watch(guest, self._off)
 
+    def copy_for(self, guest: Guest, checks: LeakChecks, calls: GuestCalls, thread: int) -> "LeakSanitizer":
+        """The interface of a process that `thread` forked: it is thread 0 there."""
+        copy = LeakSanitizer(guest, checks, calls)
+        copy._checked = self._checked
+        if thread in self._off:
+            copy._off[0] = self._off[thread]
+            guest.gate.ledger = copy._ledger
+        return copy
+
     def functions(self) -> dict[str, Function]:
         """What the guest can call."""
         return {

@@ -18,6 +18,12 @@ class Messages:
         self._guest = guest
         self._at_left = True
 
+    def copy_for(self, guest: Guest) -> "Messages":
+        """Those of a forked process."""
+        copy = Messages(guest)
+        copy._at_left = self._at_left
+        return copy
+
     def write(self, template: int, arguments: int) -> int:
         """Format and write; the number of bytes of the message. Raises Fault for a pointer that is none."""
         memory = self._guest.memory

@@ -41,6 +41,16 @@ class ClientRequests:
         self._stacks = 0
         self._silent: dict[int, tuple[int, int]] = {}  # thread to (depth, misuses when it began)
 
+    def copy_for(
+        self, guest: Guest, custom: CustomBlocks, checks: LeakChecks, calls: GuestCalls, thread: int
+    ) -> "ClientRequests":
+        """Those of a process that `thread` forked: it is thread 0 there, and nothing was done wrong yet."""
+        copy = ClientRequests(guest, custom, checks, calls)
+        copy._stacks, copy._messages = self._stacks, self._messages.copy_for(guest)
+        if thread in self._silent:
+            copy._silent[0] = (self._silent[thread][0], 0)
+        return copy
+
     def serve(self, request: Request) -> int | None:
         """The answer to a request. Raises Fault for pointers that lead nowhere."""
         entry = REQUESTS.get(request.number)
@@ -66,9 +76,8 @@ class ClientRequests:
 
     def call(self, request: Request) -> int | None:
         """Call a function with the number of the thread, from 1, and up to three arguments."""
-        machine = self._guest.machine
         function, *arguments = request.arguments
-        self._calls.begin(function, (self._guest.thread + 1, *arguments[:3]), lambda value: machine.set("rdx", value))
+        self._calls.begin(function, (self._guest.thread + 1, *arguments[:3]), "rdx")
         return None
 
     def count_errors(self, _request: Request) -> int:

@@ -1,4 +1,7 @@
-"""The Linux the guest sees: an explicit table of system calls, one file a family of the manual."""
+"""The Linux the guest sees: an explicit table of system calls, one file a family of the manual.
+
+The families that make processes (forking, executing, waiting, groups) are imported when a program first calls them.
+"""
 
 from emuleak.kernel import (
     attributes,

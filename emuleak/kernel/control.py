@@ -5,9 +5,11 @@ import struct
 import sys
 from collections.abc import Callable
 
+from emuleak.kernel import locks
 from emuleak.kernel.abi import O_NONBLOCK, SyscallError
 from emuleak.kernel.core import Kernel
 from emuleak.kernel.descriptions import Description, readable, writable
+from emuleak.kernel.locks import Lock
 from emuleak.kernel.memoryfiles import MemoryFile
 from emuleak.kernel.pipes import PipeEnd
 from emuleak.kernel.table import Int, Pointer, UInt, ULong, syscall
@@ -25,7 +27,7 @@ _FD_CLOEXEC = 1
 
 _Control = Callable[[Kernel, int, Description, int], int]
 _LOCK = struct.Struct("<hh4xqqi4x")
-_F_RDLCK, _F_UNLCK = 0, 2
+_LOCK_SH, _LOCK_EX, _LOCK_NB, _LOCK_UN = 1, 2, 4, 8
 
 
 def _duplicate(kernel: Kernel, argument: int, description: Description, *, cloexec: bool) -> int:
@@ -45,24 +47,46 @@ def _set_status_flags(_kernel: Kernel, _fd: int, description: Description, argum
     return 0
 
 
-def _get_lock(kernel: Kernel, _fd: int, _description: Description, argument: int) -> int:
-    """Nobody else holds a lock."""
-    kind, *rest = _LOCK.unpack(kernel.memory.read(argument, _LOCK.size))
-    if kind not in {_F_RDLCK, 1}:
+def _lock(kernel: Kernel, description: Description, argument: int, *, of_process: bool) -> Lock:
+    """The `struct flock` at an address. Raises SyscallError EINVAL."""
+    kind, whence, start, length, _pid = _LOCK.unpack(kernel.memory.read(argument, _LOCK.size))
+    if kind not in {locks.READ, locks.WRITE, locks.NONE} or whence not in {0, 1, 2}:
         raise SyscallError("EINVAL")
-    kernel.memory.write(argument, _LOCK.pack(_F_UNLCK, *rest))
-    return 0
+    if whence:
+        start += description.stat().st_size if whence == 2 else description.seek(0, 1)
+    first, end = (start, start + length) if length >= 0 else (start + length, start)
+    if first < 0:
+        raise SyscallError("EINVAL")
+    return Lock(description, kernel.files if of_process else None, kind, first, end if length else locks.END)
 
 
-def _set_lock(kernel: Kernel, _fd: int, description: Description, argument: int) -> int:
-    """Granted: the process is alone."""
-    kind, whence, *_rest = _LOCK.unpack(kernel.memory.read(argument, _LOCK.size))
-    if kind not in {0, 1, 2} or whence not in {0, 1, 2}:
-        raise SyscallError("EINVAL")
-    granted = kind == _F_UNLCK or (readable(description) if kind == _F_RDLCK else writable(description))
-    if not granted:
-        raise SyscallError("EBADF")
-    return 0
+def _get_lock(*, of_process: bool) -> _Control:
+    def get(kernel: Kernel, _fd: int, description: Description, argument: int) -> int:
+        wanted = _lock(kernel, description, argument, of_process=of_process)
+        if wanted.kind == locks.NONE:
+            raise SyscallError("EINVAL")
+        found = locks.blocker(kernel.files.locks, locks.key_of(description), wanted)
+        if found is None:
+            kernel.memory.write(argument, struct.pack("<h", locks.NONE))
+            return 0
+        length = 0 if found.end == locks.END else found.end - found.start
+        pid = -1 if found.files is None else found.files.pid
+        kernel.memory.write(argument, _LOCK.pack(found.kind, 0, found.start, length, pid))
+        return 0
+
+    return get
+
+
+def _set_lock(*, of_process: bool, waits: bool) -> _Control:
+    def set_(kernel: Kernel, _fd: int, description: Description, argument: int) -> int:
+        wanted = _lock(kernel, description, argument, of_process=of_process)
+        may = readable(description) if wanted.kind == locks.READ else writable(description)
+        if wanted.kind != locks.NONE and not may:
+            raise SyscallError("EBADF")
+        locks.place(kernel.files.locks, locks.key_of(description), wanted, waits=waits)
+        return 0
+
+    return set_
 
 
 def _get_pipe_size(_kernel: Kernel, _fd: int, description: Description, _argument: int) -> int:
@@ -107,18 +131,18 @@ _FCNTL: dict[int, _Control] = {
     2: _set_descriptor_flags,
     3: lambda _kernel, _fd, description, _argument: description.flags,
     4: _set_status_flags,
-    5: _get_lock,
-    6: _set_lock,
-    7: _set_lock,
+    5: _get_lock(of_process=True),
+    6: _set_lock(of_process=True, waits=False),
+    7: _set_lock(of_process=True, waits=True),
     8: lambda *_: 0,  # F_SETOWN: no signal is ever sent for a file
     9: lambda *_: 0,
     10: lambda *_: 0,
     11: lambda *_: 0,
-    36: _get_lock,  # F_OFD_GETLK
-    37: _set_lock,
-    38: _set_lock,
+    36: _get_lock(of_process=False),  # F_OFD_GETLK
+    37: _set_lock(of_process=False, waits=False),
+    38: _set_lock(of_process=False, waits=True),
     1024: lambda *_: 0,  # F_SETLEASE
-    1025: lambda *_: _F_UNLCK,
+    1025: lambda *_: locks.NONE,
     1030: lambda kernel, _fd, description, argument: _duplicate(kernel, argument, description, cloexec=True),
     1031: _set_pipe_size,
     1032: _get_pipe_size,
@@ -130,7 +154,7 @@ _FOR_O_PATH = frozenset((0, 1, 2, 3, 1030))
 
 @syscall(72)
 def fcntl(kernel: Kernel, fd: Int, cmd: Int, arg: ULong) -> int:
-    """fcntl(2): locks and leases are granted, for the process is alone."""
+    """fcntl(2); leases are granted."""
     description = kernel.files.get(fd)
     if description.flags & 0o10000000 and cmd not in _FOR_O_PATH:
         raise SyscallError("EBADF")
@@ -142,10 +166,13 @@ def fcntl(kernel: Kernel, fd: Int, cmd: Int, arg: ULong) -> int:
 
 @syscall(73)
 def flock(kernel: Kernel, fd: Int, operation: Int) -> int:
-    """flock(2): granted."""
-    kernel.files.get(fd)
-    if operation & ~4 not in {1, 2, 8}:
+    """flock(2)."""
+    description = kernel.files.get(fd)
+    kind = {_LOCK_SH: locks.READ, _LOCK_EX: locks.WRITE, _LOCK_UN: locks.NONE}.get(operation & ~_LOCK_NB)
+    if kind is None:
         raise SyscallError("EINVAL")
+    wanted = Lock(description, None, kind, whole=True)
+    locks.place(kernel.files.locks, locks.key_of(description), wanted, waits=not operation & _LOCK_NB)
     return 0
 
 
@@ -196,9 +223,26 @@ def _get_size(kernel: Kernel, _fd: int, description: Description, argument: int)
 
 
 def _get_group(kernel: Kernel, _fd: int, description: Description, argument: int) -> int:
-    """The process is in the foreground."""
+    """tcgetpgrp(3): the group in the foreground is the first process's, until somebody sets another."""
     _terminal(description)
-    kernel.memory.write(argument, struct.pack("<i", kernel.identity.pid))
+    kernel.memory.write(argument, struct.pack("<i", kernel.system.foreground))
+    return 0
+
+
+def _set_group(kernel: Kernel, _fd: int, description: Description, argument: int) -> int:
+    """tcsetpgrp(3): remembered here; the host's terminal stays with the emulator."""
+    _terminal(description)
+    (group,) = struct.unpack("<i", kernel.memory.read(argument, 4))
+    if not any(each.identity.pgid == group for each in kernel.system.table.values()):
+        raise SyscallError("EPERM" if group >= 0 else "EINVAL")
+    kernel.system.foreground = group
+    return 0
+
+
+def _get_session(kernel: Kernel, _fd: int, description: Description, argument: int) -> int:
+    """tcgetsid(3)."""
+    _terminal(description)
+    kernel.memory.write(argument, struct.pack("<i", kernel.system.first.identity.sid))
     return 0
 
 
@@ -233,11 +277,12 @@ _IOCTL: dict[int, _Control] = {
     0x540B: _on_terminal,  # TCFLSH
     0x540E: _on_terminal,  # TIOCSCTTY
     0x540F: _get_group,
-    0x5410: _on_terminal,  # TIOCSPGRP
+    0x5410: _set_group,
     0x5413: _get_size,
     0x5414: _on_terminal,  # TIOCSWINSZ
     0x541B: _pending,
     0x5421: _set_nonblocking,
+    0x5429: _get_session,
     0x5450: lambda kernel, fd, description, _argument: _set_descriptor_flags(kernel, fd, description, 0),
     0x5451: lambda kernel, fd, description, _argument: _set_descriptor_flags(kernel, fd, description, _FD_CLOEXEC),
 }

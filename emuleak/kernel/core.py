@@ -1,22 +1,22 @@
-"""The kernel's state and its dispatch: what a system call can reach, and how it is reached.
+"""The kernel's state for one process, and its dispatch: what a system call can reach, and how it is reached.
 
-One object owns each part of the state (files, threads, signals, clock, brk); the handlers of a family are plain
-functions over them. Whatever the guest hands in, a handler ends in a number for RAX.
+One object owns each part of the state (files, threads, signals, timers, brk); the handlers of a family are plain
+functions over them. Whatever the guest hands in, a handler ends in a number for RAX. What processes share is `system`.
 """
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from emuleak.kernel import fxsave
 from emuleak.kernel.abi import ERRNO, SyscallError, guest_errno
-from emuleak.kernel.clock import Clock
 from emuleak.kernel.descriptions import BrokenPipe, WouldBlock
-from emuleak.kernel.memoryfiles import MemoryFile
-from emuleak.kernel.signals import NUMBERS, Siginfo, SignalTable, send
-from emuleak.kernel.table import TABLE
+from emuleak.kernel.lives import CLD_CONTINUED, CLD_STOPPED, tell_of_stop
+from emuleak.kernel.signals import NUMBERS, Siginfo, SignalTable, name_of, send
+from emuleak.kernel.system import System
+from emuleak.kernel.table import TABLE, handler_of
 from emuleak.kernel.threads import Scheduler
 from emuleak.kernel.timers import Timers
 from emuleak.kernel.vfs import FileSystem
@@ -28,6 +28,10 @@ _EFAULT = -ERRNO["EFAULT"]
 # poll, select, epoll_wait, pselect6, ppoll, epoll_pwait, epoll_pwait2: a handler ends them whatever SA_RESTART says,
 # see signal(7).
 _NEVER_RESTARTED = frozenset((7, 23, 232, 270, 271, 281, 441))
+
+# A process that makes so many system calls and never waits lets the others run: one that asks over and over whether
+# its child has ended would ask for ever.
+_SLICE = 500
 
 
 class MapListener(Protocol):
@@ -56,30 +60,44 @@ class Identity(msgspec.Struct):
     ppid: int = 4710
     uid: int = 1000
     gid: int = 1000
+    pgid: int = 4711
+    sid: int = 4710
     name: bytes = b""
     limits: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
 
 
 class Kernel:
-    """The Linux that the guest sees."""
+    """The Linux that one process sees.
+
+    `ending` is set where it is to end, `gone` once it has. `stopped_by` is the signal that stopped it, or 0, and
+    `news` what its parent may still wait for of that. `borrower` is the child that vfork(2) lets go first.
+    """
 
     def __init__(
-        self, machine: Machine, memory: AddressSpace, files: FileSystem, identity: Identity, clock: Clock
+        self, machine: Machine, memory: AddressSpace, files: FileSystem, identity: Identity, system: System
     ) -> None:
         self.machine = machine
         self.memory: AddressSpace = memory
         self.files = files
         self.identity = identity
-        self.clock = clock
-        self.threads = Scheduler(machine, identity.pid)
+        self.system = system
+        self.clock = system.clock
+        self.threads = Scheduler(machine, identity.pid, system.new_id)
         self.signals = SignalTable()
         self.timers = Timers()
         self.brk_start = self.brk = 0
         self.ending: Ending | None = None
-        self.incomplete: dict[str, int] = {}
-        self._fruitless = 0
+        self.gone = self.has_executed = False
+        self.stopped_by = 0
+        self.news: Literal["", "stopped", "continued"] = ""
+        self._slice, self._is_over = _SLICE, False  # of its turn: how many system calls are left, whether it is over
+        self.exit_signal = NUMBERS["SIGCHLD"]
+        self.borrower: Kernel | None = None
+        self.at_rest: Callable[[], None] | None = None
+        self.incomplete = system.incomplete
         self.on_map: MapListener = lambda _region: None
         self.trace: Callable[[str, tuple[int, ...], int | None], None] | None = None
+        system.add(self)
 
     def start(self, entry: int, stack_pointer: int, program: str, argv: Sequence[str], program_end: int) -> None:
         """Set the first thread's registers and what /proc/self says; the break starts behind the program."""
@@ -91,7 +109,7 @@ class Kernel:
         files = self.files
         files.program, files.arguments = os.path.realpath(program), [os.fsencode(argument) for argument in argv]
         files.pid, files.limits = self.identity.pid, self.identity.limits
-        files.proc["maps"] = self._maps
+        self.show_proc()
         self.identity.name = os.fsencode(os.path.basename(program))[:15]
 
     def _maps(self) -> bytes:
@@ -107,36 +125,86 @@ class Kernel:
             lines.append(f"{head:<72} {name}".rstrip())
         return os.fsencode("\n".join(lines) + "\n")
 
-    def hold_stderr(self) -> Callable[[], bytes]:
-        """Keep what is written to descriptor 2 until the returned function is called, which also puts 2 back."""
-        try:
-            original = self.files.get(2)
-        except SyscallError:
-            return bytes
-        original.references += 1
-        held = MemoryFile("/dev/stderr", 1)
-        self.files.place(2, held)
+    def show_proc(self) -> None:
+        """Let /proc/self/maps tell of this process."""
+        self.files.proc["maps"] = self._maps
 
-        def let_go() -> bytes:
-            if 2 in self.files.descriptors() and self.files.get(2) is held:
-                self.files.place(2, original)
-            original.references -= 1
-            return bytes(held.data)
+    def _parent(self) -> "Kernel | None":
+        return self.system.table.get(self.identity.ppid)
 
-        return let_go
+    def stop(self, number: int) -> None:
+        """SIGSTOP and its kin: stand still until SIGCONT comes; who has nobody to send that goes on."""
+        if self._parent() is None:
+            self.note(f"{name_of(number)} would have stopped the program; it went on")
+            return
+        self.stopped_by, self.news = number, "stopped"
+        tell_of_stop(self, CLD_STOPPED, number)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        if self.stopped_by:
+            self.stopped_by, self.news = 0, "continued"
+            tell_of_stop(self, CLD_CONTINUED, NUMBERS["SIGCONT"])
+
+    def forget_listeners(self) -> None:
+        """Let go of all who were told of this process: they refer back to it."""
+        self.on_map = lambda _region: None
+        self.threads.before_switch, self.threads.after_switch = lambda: None, lambda _number: None
+        self.files.proc.clear()
+
+    # ---- turns
+
+    @property
+    def alone(self) -> bool:
+        """Whether nobody but the running thread could change anything."""
+        return self.threads.alive == 1 and len(self.system.table) == 1
+
+    def may_run(self) -> bool:
+        """Whether the process has a use for the CPU now."""
+        if self.ending is not None:
+            return True
+        waits = self.stopped_by or self.borrower is not None
+        return not waits and self.threads.ready(self.system.progress, self.clock.elapsed_ns)
+
+    def resume(self) -> None:
+        """Put the process on its CPU, which it may share with another."""
+        self.machine.on_syscall = self.dispatch
+        self._slice, self._is_over = _SLICE, False
+        others = sum(len(each.memory.pages) for each in self.system.alive() if each.memory is not self.memory)
+        self.machine.page_limit = max(self.system.page_limit - others, 1)
+        self.threads.resume(self.system.progress, self.clock.elapsed_ns)
+
+    def gives_way(self) -> bool:
+        """Whether the process must leave the CPU."""
+        waits = self.stopped_by or self.borrower is not None or self.threads.switch_wanted
+        return bool(waits or self._is_over or self.system.stopped) or self.ending is not None
+
+    def settle(self) -> None:
+        """Do what had to wait until the CPU stood still."""
+        self.threads.settle()
+        if self.at_rest is not None:
+            act, self.at_rest = self.at_rest, None
+            if self.ending is None:
+                act()
+
+    def leave(self) -> None:
+        """Keep the registers of the thread that gave way, or that goes on when the process does."""
+        if not self.threads.switch_wanted:
+            self.threads.pause(last=self._is_over)
+        self.threads.leave()
+
+    # ---- system calls
 
     def dispatch(self, number: int, registers: tuple[int, ...]) -> int | None:
         """Serve one system call; the value for RAX, or None when the calling thread does not go on."""
-        handler = TABLE.get(number)
+        handler = TABLE.get(number) or handler_of(number)
         if handler is None:
             self.note(f"system call {number} is not emulated: the program was told ENOSYS")
             return _ENOSYS
         try:
             result = handler(self, registers)
-            self._fruitless = 0
-            self.threads.current.retry_until = None
         except WouldBlock as wait:
-            result = self._wait(wait, number)
+            return self._traced(handler.name, registers, self._wait(wait, number))
         except BrokenPipe as error:
             send(self, Siginfo.from_sender(self, NUMBERS["SIGPIPE"]), self.threads.current)
             result = -error.number
@@ -146,34 +214,35 @@ class Kernel:
             result = _EFAULT
         except OSError as error:
             result = -guest_errno(error)
+        self.system.progress += 1
+        self._slice -= 1
+        if self._slice < 0 and self.system.others_may_run(self):
+            self._is_over = True
+            self.machine.stop()
+        self.threads.current.retry_until = None
         self.timers.expire(self)
+        return self._traced(handler.name, registers, result)
+
+    def _traced(self, name: str, registers: tuple[int, ...], result: int | None) -> int | None:
         if self.trace is not None:
-            self.trace(handler.name, registers, result)
+            self.trace(name, registers, result)
         return result
 
     def _wait(self, wait: WouldBlock, number: int) -> int | None:
-        """Let the others run and make the call again, until its time is up or nobody is left to change anything."""
-        thread, threads, clock = self.threads.current, self.threads, self.clock
+        """Let the others run and make the call again when something has happened, or its time is up."""
+        thread, clock = self.threads.current, self.clock
         if thread.retry_until is None and wait.nanoseconds is not None:
             thread.retry_until = clock.elapsed_ns + wait.nanoseconds
-        self._fruitless += 1
-        if self._fruitless > 2 * threads.alive:
-            # Everyone has tried in vain since anything last happened: only time can help.
-            deadlines = [*threads.deadlines(), *self.timers.deadlines()]
-            if not deadlines:
-                self.end(stopped="deadlock: every thread waits for another")
-                return None
-            clock.advance_to(min(deadlines))
-            self._fruitless = 0
         if thread.retry_until is not None and clock.elapsed_ns >= thread.retry_until:
             thread.retry_until = None
             return wait.expire()
-        threads.retry(restarts=number not in _NEVER_RESTARTED)
+        thread.seen, thread.hosts = self.system.progress, wait.hosts
+        self.threads.retry(restarts=number not in _NEVER_RESTARTED)
         return None
 
     def note(self, what: str) -> None:
         """Remember something that could not be emulated, for the report's `incomplete`."""
-        self.incomplete[what] = self.incomplete.get(what, 0) + 1
+        self.system.note(what)
 
     def end(
         self, code: int | None = None, signal: int | None = None, address: int | None = None, stopped: str = ""
@@ -181,4 +250,14 @@ class Kernel:
         """End the process; the first ending stays."""
         if self.ending is None:
             self.ending = Ending(code, signal, address, stopped)
+        self.machine.stop()
+
+    def show_registers(self) -> None:
+        """Put the registers of the thread that ran last on the CPU, for those who look at what has ended."""
+        if self is not self.system.running:
+            self.threads.show()
+
+    def cut_short(self, reason: str) -> None:
+        """End the process as one that emuleak stopped, whether or not it had ended by itself meanwhile."""
+        self.ending = Ending(stopped=reason)
         self.machine.stop()

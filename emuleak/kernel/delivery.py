@@ -24,7 +24,6 @@ from emuleak.kernel.signals import (
     bit,
     default_of,
     force,
-    name_of,
     recalculate,
     set_mask,
 )
@@ -124,7 +123,7 @@ def _no_frame(kernel: "Kernel") -> Siginfo:
 def _default(kernel: "Kernel", info: Siginfo) -> None:
     kind = default_of(info.number)
     if kind is Default.STOP:
-        kernel.note(f"{name_of(info.number)} would have stopped the program; it went on")
+        kernel.stop(info.number)
     elif kind in {Default.TERMINATE, Default.CORE}:
         kernel.end(signal=info.number, address=info.address)
 

@@ -5,7 +5,7 @@ are the guest's (abi.py). A kind of file is a class of its own: hostfiles.py, me
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from emuleak.kernel import abi
@@ -21,11 +21,13 @@ class WouldBlock(Exception):
     """The calling thread has to wait; the call changed nothing and is to be made again later.
 
     After `nanoseconds` - None: never - whoever serves the call stops making it, and its result is what `expire` says.
+    `hosts` is what the host can end the waiting with: descriptors of the host's and poll(2) bits.
     """
 
-    def __init__(self, nanoseconds: int | None = None) -> None:
+    def __init__(self, nanoseconds: int | None = None, hosts: Mapping[int, int] | None = None) -> None:
         super().__init__("would block")
         self.nanoseconds = nanoseconds
+        self.hosts: Mapping[int, int] = hosts or {}
         self.on_timeout: Callable[[], int] = lambda: 0
 
     def expire(self) -> int:

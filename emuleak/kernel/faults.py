@@ -93,7 +93,7 @@ def trap_of(kernel: "Kernel", exception: CpuException) -> Trap:
     vector, address = exception.vector, exception.address
     cr2 = kernel.threads.current.signals.trap.cr2
     if vector == PAGE_FAULT and _canonical(address):
-        present = _PRESENT if kernel.memory.pages.get(address >> PAGE_SHIFT) else 0
+        present = _PRESENT if kernel.memory.pages.get(address >> PAGE_SHIFT, 0) & 7 else 0
         access = {"write": _WRITE, "execute": _FETCH}.get(exception.access, 0)
         return Trap(PAGE_FAULT, present | access | _USER, address)
     if vector >= _FIRST_INTERRUPT:

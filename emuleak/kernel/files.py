@@ -15,6 +15,7 @@ from emuleak.kernel.abi import (
     SyscallError,
 )
 from emuleak.kernel.core import Kernel
+from emuleak.kernel.descriptions import Description
 from emuleak.kernel.memoryfiles import MemoryFile
 from emuleak.kernel.pipes import PipeEnd
 from emuleak.kernel.table import Int, Path, Pointer, UInt, ULong, syscall
@@ -30,7 +31,18 @@ def openat(kernel: Kernel, dirfd: Int, pathname: Path, flags: Int, mode: UInt) -
     path = kernel.files.resolve(dirfd, pathname)
     kernel.files.lowest()
     description = kernel.files.open(path, flags, mode)
+    if kernel.files.fifos:
+        description = _opened(kernel, description, flags)
     return kernel.files.add(description, cloexec=bool(flags & O_CLOEXEC))
+
+
+def _opened(kernel: Kernel, description: Description, flags: int) -> Description:
+    """What was opened, and of a named pipe both ends. Raises WouldBlock, SyscallError."""
+    from emuleak.kernel.fifos import FifoEnd  # noqa: PLC0415
+
+    if not isinstance(description, FifoEnd):
+        return description
+    return description.opened_by(kernel.threads.current.tid, blocks=not flags & O_NONBLOCK)
 
 
 _RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 1, 2, 4, 8

@@ -24,6 +24,7 @@ class FilePages:
         self.stores = shared and writable(file)
         status = file.stat()
         self.identity = (status.st_dev, status.st_ino)
+        self.processes = 1  # in how many it is shown: those that forked share it
         self._known: dict[int, bytes] = {}  # of a page, by its offset: what the file held when last they were alike
         file.references += 1
 
@@ -60,7 +61,10 @@ class FilePages:
             self._known[offset] = merged
 
     def close(self) -> None:
-        """No page is mapped any more."""
+        """No page is mapped any more in one of the processes."""
+        self.processes -= 1
+        if self.processes:
+            return
         self.file.references -= 1
         release(self.file)
 
@@ -92,6 +96,14 @@ class FileMappings:
         self._memory = memory
         self._note = note
         self._sources: list[FilePages] = []
+
+    def fork(self, memory: AddressSpace, note: Callable[[str], None]) -> "FileMappings":
+        """A child's, whose memory is a copy that shows the same pages."""
+        child = FileMappings(memory, note)
+        child._sources = list(self._sources)
+        for source in child._sources:
+            source.processes += 1
+        return child
 
     def show(self, file: Description, *, shared: bool) -> FilePages:
         """A new source of pages of `file`, to be given to a region at once."""

@@ -176,8 +176,11 @@ def symlinkat(kernel: Kernel, target: Path, newdirfd: Int, linkpath: Path) -> in
 
 @syscall(259)
 def mknodat(kernel: Kernel, dirfd: Int, pathname: Path, mode: UInt, _dev: UInt) -> int:
-    """mknodat(2): a regular file; for devices and FIFOs the program lacks the privilege."""
+    """mknodat(2): a regular file or a named pipe; for devices the program lacks the privilege."""
     path = host_path(kernel, dirfd, pathname)
+    if stat.S_ISFIFO(mode) and hasattr(os, "mkfifo"):
+        kernel.files.make_fifo(path, mode & 0o7777)
+        return 0
     if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
         raise SyscallError("EPERM")
     with kernel.files.creating():

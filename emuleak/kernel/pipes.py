@@ -1,4 +1,4 @@
-"""Pipes inside the process, see pipe(7)."""
+"""Pipes between threads and processes of the guest, see pipe(7)."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ class Pipe:
     def __init__(self) -> None:
         self.data = bytearray()
         self.capacity = 65536
-        self.open = {False: True, True: True}  # whether the reading and the writing end are still open
+        self.open = {False: 1, True: 1}  # how often the reading and the writing end are open
 
 
 class PipeEnd(Description):
@@ -89,4 +89,4 @@ class PipeEnd(Description):
 
     def close(self) -> None:
         """Tell the other end."""
-        self.pipe.open[self._writing] = False
+        self.pipe.open[self._writing] -= 1

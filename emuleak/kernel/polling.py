@@ -56,9 +56,8 @@ def _wait(kernel: Kernel, interest: _Interest, nanoseconds: int | None) -> bool:
     if due is not None:
         nanoseconds = due if nanoseconds is None else min(due, nanoseconds)
     wanted = _hosts(interest)
-    inside = any(description.host_fd() is None for description, _ in interest)
-    if not wanted or (inside and kernel.threads.alive > 1):
-        raise WouldBlock(nanoseconds)
+    if not wanted or not kernel.alone:
+        raise WouldBlock(nanoseconds, wanted)
     if nanoseconds is None:
         return bool(poll_host(wanted, None))
     ready = bool(poll_host(wanted, min(-(-nanoseconds // 1_000_000), _LONGEST_MS)))

@@ -8,6 +8,7 @@ from emuleak.kernel.core import Kernel
 from emuleak.kernel.table import Int, Pointer, UInt, ULong, syscall
 
 _NS = 1_000_000_000
+_RUSAGE_CHILDREN = -1
 _UTS_FIELD = 65
 _TIMESPEC = struct.Struct("<qq")
 _RUSAGE = struct.Struct("<16q")
@@ -44,36 +45,6 @@ def getpid(kernel: Kernel) -> int:
 def getppid(kernel: Kernel) -> int:
     """getppid(2)."""
     return kernel.identity.ppid
-
-
-@syscall(111)
-def getpgrp(kernel: Kernel) -> int:
-    """getpgrp(2)."""
-    return kernel.identity.pid
-
-
-@syscall(121)
-def getpgid(kernel: Kernel, _pid: Int) -> int:
-    """getpgid(2)."""
-    return kernel.identity.pid
-
-
-@syscall(124)
-def getsid(kernel: Kernel, _pid: Int) -> int:
-    """getsid(2)."""
-    return kernel.identity.ppid
-
-
-@syscall(109)
-def setpgid(_kernel: Kernel, _pid: Int, _pgid: Int) -> int:
-    """setpgid(2)."""
-    return 0
-
-
-@syscall(112)
-def setsid(_kernel: Kernel) -> int:
-    """setsid(2): a group leader may not."""
-    raise SyscallError("EPERM")
 
 
 @syscall(102)
@@ -221,8 +192,11 @@ def setrlimit(kernel: Kernel, resource: Int, rlim: Pointer) -> int:
 
 
 @syscall(98)
-def getrusage(kernel: Kernel, _who: Int, usage: Pointer) -> int:
-    """getrusage(2): the time that passed, all of it the program's own."""
+def getrusage(kernel: Kernel, who: Int, usage: Pointer) -> int:
+    """getrusage(2): the time that passed, all of it the program's own; nothing for its children."""
+    if who == _RUSAGE_CHILDREN:
+        kernel.memory.write(usage, bytes(_RUSAGE.size))
+        return 0
     micros = kernel.clock.read() // 1000
     kernel.memory.write(usage, _RUSAGE.pack(micros // 1_000_000, micros % 1_000_000, 0, 0, 8192, *[0] * 11))
     return 0

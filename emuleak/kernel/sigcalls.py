@@ -123,42 +123,51 @@ def _check(number: int) -> None:
         raise SyscallError("EINVAL")
 
 
-def _thread(kernel: "Kernel", tgid: int | None, tid: int) -> "Thread":
+def _thread(kernel: "Kernel", tgid: int | None, tid: int) -> "tuple[Kernel, Thread]":
     if tid <= 0 or (tgid is not None and tgid <= 0):
         raise SyscallError("EINVAL")
-    thread = kernel.threads.find(tid)
-    if thread is None or tgid not in {None, kernel.identity.pid}:
-        raise SyscallError("ESRCH")
-    return thread
+    for process in kernel.system.alive():
+        thread = process.threads.find(tid)
+        if thread is not None and tgid in {None, process.identity.pid}:
+            return process, thread
+    raise SyscallError("ESRCH")
 
 
 @syscall(62)
 def kill(kernel: "Kernel", pid: Int, sig: Int) -> int:
-    """kill(2), to the process itself or its group: there are no others. To all others, pid -1, it is for nobody."""
+    """kill(2): to a process, a group, or all others that there are."""
     _check(sig)
-    if pid not in {kernel.identity.pid, 0, -1, -kernel.identity.pid}:
+    if pid == -1:
+        targets = [each for each in kernel.system.alive() if each is not kernel]
+    elif pid > 0:
+        targets = [each for each in kernel.system.table.values() if each.identity.pid == pid]
+    else:
+        group = -pid or kernel.identity.pgid
+        targets = [each for each in kernel.system.table.values() if each.identity.pgid == group]
+    if not targets and pid != -1:
         raise SyscallError("ESRCH")
-    if sig and pid != -1:
-        send(kernel, Siginfo.from_sender(kernel, sig))
+    for target in targets:
+        if sig and not target.gone:
+            send(target, Siginfo.from_sender(kernel, sig))
     return 0
 
 
 @syscall(200)
 def tkill(kernel: "Kernel", tid: Int, sig: Int) -> int:
     """tkill(2)."""
-    return _send_to_thread(kernel, _thread(kernel, None, tid), sig)
+    return _send_to_thread(kernel, *_thread(kernel, None, tid), sig)
 
 
 @syscall(234)
 def tgkill(kernel: "Kernel", tgid: Int, tid: Int, sig: Int) -> int:
     """tgkill(2)."""
-    return _send_to_thread(kernel, _thread(kernel, tgid, tid), sig)
+    return _send_to_thread(kernel, *_thread(kernel, tgid, tid), sig)
 
 
-def _send_to_thread(kernel: "Kernel", thread: "Thread", number: int) -> int:
+def _send_to_thread(kernel: "Kernel", process: "Kernel", thread: "Thread", number: int) -> int:
     _check(number)
     if number:
-        send(kernel, Siginfo.from_sender(kernel, number, SI_TKILL), thread)
+        send(process, Siginfo.from_sender(kernel, number, SI_TKILL), thread)
     return 0
 
 
@@ -174,10 +183,13 @@ def rt_sigqueueinfo(kernel: "Kernel", tgid: Int, sig: Int, uinfo: Pointer) -> in
     """rt_sigqueueinfo(2), below sigqueue(3)."""
     info = _given(kernel, sig, uinfo)
     _check(sig)
-    if tgid != kernel.identity.pid:
+    target = kernel.system.table.get(tgid)
+    if target is None:
         raise SyscallError("ESRCH")
-    if sig:
-        send(kernel, info)
+    if target is not kernel and info.code >= 0:
+        raise SyscallError("EPERM")
+    if sig and not target.gone:
+        send(target, info)
     return 0
 
 
@@ -185,10 +197,10 @@ def rt_sigqueueinfo(kernel: "Kernel", tgid: Int, sig: Int, uinfo: Pointer) -> in
 def rt_tgsigqueueinfo(kernel: "Kernel", tgid: Int, tid: Int, sig: Int, uinfo: Pointer) -> int:
     """rt_tgsigqueueinfo(2), below pthread_sigqueue(3)."""
     info = _given(kernel, sig, uinfo)
-    thread = _thread(kernel, tgid, tid)
+    process, thread = _thread(kernel, tgid, tid)
     _check(sig)
     if sig:
-        send(kernel, info, thread)
+        send(process, info, thread)
     return 0
 
 

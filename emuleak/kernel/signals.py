@@ -124,7 +124,7 @@ class Siginfo(msgspec.Struct, frozen=True):
 
     @classmethod
     def from_sender(cls, kernel: "Kernel", number: int, code: int = SI_USER) -> "Siginfo":
-        """As kill(2) and tgkill(2) fill it: the process sends to itself."""
+        """As kill(2) and tgkill(2) fill it for a signal that `kernel`'s process sends."""
         return cls(number, code, struct.pack("<ii", kernel.identity.pid, kernel.identity.uid))
 
 
@@ -231,6 +231,10 @@ class ThreadSignals(msgspec.Struct, eq=False):
         """Whether the signal would be taken at once."""
         return not self.mask & ~self.awaited & bit(number)
 
+    def fork(self) -> "ThreadSignals":
+        """What the only thread of a new process begins with."""
+        return ThreadSignals(mask=self.mask if self.saved_mask is None else self.saved_mask, stack=self.stack)
+
 
 class SignalTable:
     """The process's part of the state: the actions, and what was sent to no thread in particular."""
@@ -238,6 +242,15 @@ class SignalTable:
     def __init__(self) -> None:
         self._actions: dict[int, Action] = {}
         self.pending = Pending()
+
+    def fork(self, *, reset: bool = False) -> "SignalTable":
+        """A new process's: the same actions, nothing pending; with `reset` no handlers, as for a new program."""
+        table = SignalTable()
+        table._actions = {
+            number: action if action.handler == IGNORE or not reset else _NOTHING
+            for number, action in self._actions.items()
+        }
+        return table
 
     def action(self, number: int) -> Action:
         """What was installed for a signal."""
@@ -266,6 +279,8 @@ def send(kernel: "Kernel", info: Siginfo, thread: "Thread | None" = None) -> boo
         kernel.end(signal=SIGKILL)
         return True
     _cancel_opposite(kernel, info.number)
+    if info.number == SIGCONT:
+        kernel.go_on()
     first = thread or kernel.threads.first()
     # A blocked signal is kept even if it is ignored: the action may be another by the time it is unblocked.
     if kernel.signals.ignores(info.number) and first.signals.wants(info.number) and not _awaited(first, info.number):

@@ -10,7 +10,8 @@ it raises SyscallError, OSError or Fault for a failure.
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NewType, Protocol, TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, NewType, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from emuleak.kernel.core import Kernel
@@ -84,3 +85,28 @@ def syscall(number: int) -> Callable[[_F], _F]:
         return function
 
     return register
+
+
+# Families of which most programs make no call: the module that registers each number is imported at the first.
+_ON_DEMAND: Final = {
+    "executing": (59, 322),
+    "forking": (57, 58),
+    "groups": (109, 111, 112, 121, 124),
+    "waiting": (61, 247),
+}
+_FAMILY_OF: Final = {number: family for family, numbers in _ON_DEMAND.items() for number in numbers}
+
+
+def handler_of(number: int) -> Handler | None:
+    """The handler of a system call; None where there is none."""
+    handler = TABLE.get(number)
+    if handler is None and (family := _FAMILY_OF.get(number)) is not None:
+        import_module(f"emuleak.kernel.{family}")
+        handler = TABLE[number]
+    return handler
+
+
+def load_all() -> None:
+    """Import every family, so that the table is whole: for those who ask what there is."""
+    for family in _ON_DEMAND:
+        import_module(f"emuleak.kernel.{family}")

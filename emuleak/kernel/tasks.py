@@ -4,11 +4,10 @@ import struct
 
 from emuleak.kernel.abi import ERRNO, SyscallError
 from emuleak.kernel.core import Kernel
-from emuleak.kernel.signals import ThreadSignals
-from emuleak.kernel.table import Int, Long, Pointer, UInt, ULong, syscall
-from emuleak.kernel.threads import FUTEX_ANY, Thread
+from emuleak.kernel.table import Int, Pointer, UInt, ULong, syscall
+from emuleak.kernel.threads import FUTEX_ANY
 
-_CLONE_VM = 0x100
+_CLONE_VM, _CLONE_SIGHAND = 0x100, 0x800
 _CLONE_THREAD = 0x10000
 _CLONE_SETTLS = 0x80000
 _CLONE_PARENT_SETTID = 0x100000
@@ -32,12 +31,16 @@ def read_timespec(kernel: Kernel, address: int) -> int:
 
 @syscall(56)
 def clone(kernel: Kernel, flags: ULong, stack: Pointer, ptid: Pointer, ctid: Pointer, tls: ULong) -> int:
-    """clone(2) for threads; a new process is told ENOSYS."""
-    if not flags & _CLONE_THREAD or not flags & _CLONE_VM:
-        kernel.note("the program tried to start another process (fork, vfork or clone); it was told ENOSYS")
-        return -ERRNO["ENOSYS"]
+    """clone(2)."""
+    lacks_memory = flags & _CLONE_SIGHAND and not flags & _CLONE_VM
+    if lacks_memory or (flags & _CLONE_THREAD and not flags & _CLONE_SIGHAND):
+        raise SyscallError("EINVAL")
+    if not flags & _CLONE_THREAD:
+        from emuleak.kernel.forking import clone_process  # noqa: PLC0415 - most programs make no process
+
+        return clone_process(kernel, flags, stack, ptid, ctid, tls)
     threads = kernel.threads
-    thread = Thread(threads.new_tid(), signals=ThreadSignals(mask=threads.current.signals.mask))
+    thread = threads.make(threads.current.signals.mask)
     tid = struct.pack("<i", thread.tid)
     if flags & _CLONE_PARENT_SETTID:
         kernel.memory.write(ptid, tid)
@@ -47,23 +50,6 @@ def clone(kernel: Kernel, flags: ULong, stack: Pointer, ptid: Pointer, ctid: Poi
         thread.clear_tid = ctid
     threads.start(thread, stack, tls if flags & _CLONE_SETTLS else None)
     return thread.tid
-
-
-@syscall(57)
-def fork(kernel: Kernel) -> int:
-    """fork(2): told ENOSYS, and said in the report."""
-    return _no_process(kernel)
-
-
-@syscall(58)
-def vfork(kernel: Kernel) -> int:
-    """vfork(2): told ENOSYS, and said in the report."""
-    return _no_process(kernel)
-
-
-def _no_process(kernel: Kernel) -> int:
-    kernel.note("the program tried to start another process (fork, vfork or clone); it was told ENOSYS")
-    return -ERRNO["ENOSYS"]
 
 
 @syscall(435)
@@ -82,7 +68,7 @@ def exit_(kernel: Kernel, status: Int) -> int | None:
     _clear_stack(kernel)
     if thread.clear_tid and kernel.memory.region_at(thread.clear_tid):
         kernel.memory.write(thread.clear_tid, bytes(4))
-        threads.wake(thread.clear_tid, 1)
+        _wake(kernel, thread.clear_tid, 1)
     threads.finish()
     return None
 
@@ -133,7 +119,7 @@ def gettid(kernel: Kernel) -> int:
 @syscall(24)
 def sched_yield(kernel: Kernel) -> int | None:
     """sched_yield(2)."""
-    if not kernel.threads.runnable:
+    if not kernel.threads.runnable and not kernel.system.others_may_run(kernel):
         return 0
     kernel.threads.give_way()
     return None
@@ -145,23 +131,38 @@ def futex(
 ) -> int | None:
     """futex(2)."""
     command = op & 0x7F
-    threads = kernel.threads
     if command in {_FUTEX_WAIT, _FUTEX_WAIT_BITSET}:
         bitset = val3 if command == _FUTEX_WAIT_BITSET else FUTEX_ANY
         _futex_wait(kernel, uaddr, op, val, timeout, bitset)
         return None
     if command in {_FUTEX_WAKE, _FUTEX_WAKE_BITSET}:
-        return threads.wake(uaddr, val, val3 if command == _FUTEX_WAKE_BITSET else FUTEX_ANY)
+        return _wake(kernel, uaddr, val, val3 if command == _FUTEX_WAKE_BITSET else FUTEX_ANY)
     if command in {_FUTEX_REQUEUE, _FUTEX_CMP_REQUEUE}:
         if command == _FUTEX_CMP_REQUEUE and _load(kernel, uaddr) != val3:
             raise SyscallError("EAGAIN")
-        woken = threads.wake(uaddr, val)
+        woken = _wake(kernel, uaddr, val)
         # The fourth argument is a count here, not a pointer.
-        return woken + threads.requeue(uaddr, uaddr2, timeout & 0x7FFF_FFFF)
+        return woken + kernel.threads.requeue(_key(kernel, uaddr), _key(kernel, uaddr2), timeout & 0x7FFF_FFFF)
     if command == _FUTEX_WAKE_OP:
         return _futex_wake_op(kernel, uaddr, val, timeout & 0x7FFF_FFFF, uaddr2, val3)
     kernel.note(f"futex operation {command} is not emulated: the program was told ENOSYS")
     return -ERRNO["ENOSYS"]
+
+
+def _key(kernel: Kernel, address: int) -> int:
+    """What a futex is known by: where it lies in shared memory, or its address."""
+    physical = kernel.memory.aliases.physical(address) if kernel.memory.aliases else None
+    return address if physical is None else physical
+
+
+def _wake(kernel: Kernel, address: int, limit: int, bitset: int = FUTEX_ANY) -> int:
+    """Wake waiters, of all processes where the futex lies in shared memory or the memory is shared as a whole."""
+    key = _key(kernel, address)
+    woken = kernel.threads.wake(key, limit, bitset)
+    for other in kernel.system.alive():
+        if other is not kernel and (key != address or other.memory is kernel.memory):
+            woken += other.threads.wake(key, limit - woken, bitset)
+    return woken
 
 
 def _load(kernel: Kernel, address: int) -> int:
@@ -180,7 +181,7 @@ def _futex_wait(kernel: Kernel, uaddr: int, op: int, val: int, timeout: int, bit
             deadline += kernel.clock.elapsed_ns
         elif op & _FUTEX_CLOCK_REALTIME:
             deadline -= kernel.clock.start_ns
-    kernel.threads.wait_futex(uaddr, bitset, deadline)
+    kernel.threads.wait_futex(_key(kernel, uaddr), bitset, deadline)
 
 
 def _futex_wake_op(kernel: Kernel, uaddr: int, count: int, count2: int, uaddr2: int, encoded: int) -> int:
@@ -195,8 +196,8 @@ def _futex_wake_op(kernel: Kernel, uaddr: int, count: int, count2: int, uaddr2: 
         raise SyscallError("ENOSYS")
     kernel.memory.write(uaddr2, (changes[operation & 7] & 0xFFFF_FFFF).to_bytes(4, "little"))
     holds = (old == limit, old != limit, old < limit, old <= limit, old > limit, old >= limit)[comparison]
-    woken = kernel.threads.wake(uaddr, count)
-    return woken + (kernel.threads.wake(uaddr2, count2) if holds else 0)
+    woken = _wake(kernel, uaddr, count)
+    return woken + (_wake(kernel, uaddr2, count2) if holds else 0)
 
 
 @syscall(35)
@@ -280,15 +281,3 @@ def getcpu(kernel: Kernel, cpu: Pointer, node: Pointer) -> int:
         if pointer:
             kernel.memory.write(pointer, bytes(4))
     return 0
-
-
-@syscall(61)
-def wait4(_kernel: Kernel, _pid: Int, _status: Pointer, _options: Int, _rusage: Pointer) -> Long:
-    """wait4(2): there are no children."""
-    raise SyscallError("ECHILD")
-
-
-@syscall(247)
-def waitid(_kernel: Kernel, _kind: Int, _id: Int, _info: Pointer, _options: Int) -> Long:
-    """waitid(2): there are no children."""
-    raise SyscallError("ECHILD")

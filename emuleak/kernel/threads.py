@@ -4,7 +4,8 @@ The system calls of the family (clone, futex, ...) are in tasks.py; this is the 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -21,9 +22,10 @@ class Thread(msgspec.Struct, eq=False):
     """One thread. `context` holds its registers while it does not run: RIP behind the SYSCALL, RAX still its number."""
 
     tid: int
+    number: int = 0  # counts the threads of its process
     context: Any = None
     clear_tid: int = 0
-    futex: int = 0  # the address it waits at, 0 when it does not
+    futex: int = 0  # the address it waits at (in shared memory the physical one), 0 when it does not
     bitset: int = FUTEX_ANY
     deadline: int | None = None  # on the clock's elapsed time, in nanoseconds
     timeout: int = 0  # value for RAX when the deadline comes
@@ -31,6 +33,10 @@ class Thread(msgspec.Struct, eq=False):
     robust_list: int = 0
     repeats: bool = False  # makes its system call again when it next runs
     retry_until: int | None = None  # when to stop making a call again that had to wait
+    seen: int = -1  # what had happened when that call was last made in vain (`System.progress`)
+    hosts: Mapping[int, int] = msgspec.field(
+        default_factory=dict
+    )  # events by descriptor of the host's that it waits for
     interrupted: bool = False  # was taken out of a wait to look at its signals
     restarts: bool = False  # whether SA_RESTART applies to the call in which it waits
     remaining_at: int = 0  # where a sleep that a signal ends writes the time left, or 0
@@ -52,22 +58,36 @@ class Thread(msgspec.Struct, eq=False):
 class Scheduler:
     """Owner of the threads: the running one, those that could run, those that wait."""
 
-    def __init__(self, machine: Machine, first_tid: int) -> None:
+    def __init__(self, machine: Machine, first_tid: int, new_id: Callable[[], int]) -> None:
         self._machine = machine
         self.current = Thread(first_tid)
+        self.new_tid = new_id
         self.runnable: deque[Thread] = deque()
         self.waiting: list[Thread] = []
-        self._next_tid = first_tid + 1
+        self._numbers = count(1)
         self._switch_wanted = False
         self.ended: list[tuple[int, int]] = []  # of each thread that has: its last stack pointer, its clear_tid
         self.before_switch: Callable[[], None] = lambda: None
-        self.after_switch: Callable[[int], None] = lambda _tid: None
+        self.after_switch: Callable[[int], None] = lambda _number: None
         self._newborn: list[tuple[Thread, int, int | None]] = []
+
+    def begin(self, thread: Thread | None = None) -> None:
+        """Start with one thread, which has its registers or, where it is the one on the CPU, gets them now."""
+        if thread is None:
+            thread = self.current
+            thread.context = self._machine.save()
+        self.current = thread
+        self.runnable.append(thread)
 
     @property
     def alive(self) -> int:
         """How many threads there are, the running one included."""
         return 1 + len(self.runnable) + len(self.waiting)
+
+    @property
+    def had_several(self) -> bool:
+        """Whether the process has more than one thread, or had."""
+        return len(self.every()) + len(self.ended) > 1
 
     def others(self) -> list[Thread]:
         """Every live thread but the running one, by thread id."""
@@ -87,10 +107,9 @@ class Scheduler:
         """The live thread of that id."""
         return next((thread for thread in self.every() if thread.tid == tid), None)
 
-    def new_tid(self) -> int:
-        """The next thread id."""
-        tid, self._next_tid = self._next_tid, self._next_tid + 1
-        return tid
+    def make(self, mask: int) -> Thread:
+        """A new thread of the process, which blocks the signals of `mask`; to be started."""
+        return Thread(self.new_tid(), next(self._numbers), signals=ThreadSignals(mask=mask))
 
     # ---- giving way; each is called from a handler, which then returns None
 
@@ -131,18 +150,29 @@ class Scheduler:
         self._newborn.append((thread, stack, tls))
         self._machine.stop()
 
+    def pause(self, *, last: bool = False) -> None:
+        """The running thread stays where it is: it is the first to go on when the process does, or the last."""
+        self.current.result = None
+        (self.runnable.append if last else self.runnable.appendleft)(self.current)
+        self._leave()
+
+    def show(self) -> None:
+        """Put the current thread's registers on the CPU, which another process may have used since."""
+        if self.current.context not in {None, _LEAVING}:
+            self._machine.restore(self.current.context)
+
     # ---- waking
 
-    def wake(self, address: int, count: int, bitset: int = FUTEX_ANY) -> int:
-        """Make up to `count` waiters at `address` runnable, the longest waiting first."""
-        woken = [thread for thread in self.waiting if thread.futex == address and thread.bitset & bitset][:count]
+    def wake(self, address: int, limit: int, bitset: int = FUTEX_ANY) -> int:
+        """Make up to `limit` waiters at `address` runnable, the longest waiting first."""
+        woken = [thread for thread in self.waiting if thread.futex == address and thread.bitset & bitset][:limit]
         for thread in woken:
             self._unpark(thread, 0)
         return len(woken)
 
-    def requeue(self, source: int, target: int, count: int) -> int:
-        """Move up to `count` waiters of `source` to `target` without waking them."""
-        moved = [thread for thread in self.waiting if thread.futex == source][:count]
+    def requeue(self, source: int, target: int, limit: int) -> int:
+        """Move up to `limit` waiters of `source` to `target` without waking them."""
+        moved = [thread for thread in self.waiting if thread.futex == source][:limit]
         for thread in moved:
             thread.futex = target
         return len(moved)
@@ -158,6 +188,12 @@ class Scheduler:
         """Park the running thread again: it was taken out of its wait for nothing."""
         self.current.interrupted = False
         self._park()
+
+    def hosts(self) -> Iterator[tuple[int, int]]:
+        """What threads wait for of the host's: descriptors and events."""
+        for thread in self.runnable:
+            if thread.repeats:
+                yield from thread.hosts.items()
 
     def deadlines(self) -> list[int]:
         """All the times that some thread waits for."""
@@ -196,11 +232,16 @@ class Scheduler:
         for thread in [each for each in self.waiting if each.deadline is not None and each.deadline <= now]:
             self._unpark(thread, thread.timeout)
 
-    def resume(self) -> None:
-        """Put the next runnable thread on the CPU."""
-        thread = self.current = self.runnable.popleft()
+    def ready(self, progress: int, now: int) -> bool:
+        """Whether a thread could use the CPU: one that made its call in vain need not, as long as nothing happens."""
+        return any(_may_run(thread, progress, now) for thread in self.runnable)
+
+    def resume(self, progress: int, now: int) -> None:
+        """Put the next such thread on the CPU."""
+        thread = self.current = next(each for each in self.runnable if _may_run(each, progress, now))
+        self.runnable.remove(thread)
         self._machine.restore(thread.context)
-        self.after_switch(thread.tid)
+        self.after_switch(thread.number)
         if thread.result is not None:
             self._machine.set("rax", thread.result & 0xFFFF_FFFF_FFFF_FFFF)
 
@@ -223,6 +264,12 @@ class Scheduler:
         thread.leave_call()
         thread.result = result
         self.runnable.append(thread)
+
+
+def _may_run(thread: Thread, progress: int, now: int) -> bool:
+    if not thread.repeats or thread.seen != progress or thread.signals.notified:
+        return True
+    return thread.retry_until is not None and thread.retry_until <= now
 
 
 # Marks a thread whose registers are still in the CPU until the run loop saves them.

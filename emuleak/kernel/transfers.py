@@ -6,9 +6,9 @@ stops at the first page that cannot be used: it is short then, and EFAULT only w
 
 import struct
 
-from emuleak.kernel.abi import SyscallError
+from emuleak.kernel.abi import O_NONBLOCK, POLLERR, POLLHUP, POLLIN, POLLOUT, SyscallError
 from emuleak.kernel.core import Kernel
-from emuleak.kernel.descriptions import WouldBlock, readable, writable
+from emuleak.kernel.descriptions import Description, WouldBlock, readable, writable
 from emuleak.kernel.table import Int, Long, Pointer, ULong, syscall
 from emuleak.memory import READ, WRITE, AddressSpace, Fault
 
@@ -60,6 +60,16 @@ def vector(memory: AddressSpace, address: int, count: int) -> list[tuple[int, in
     return [(start, length) for start, length in ranges]
 
 
+def _wait_for_host(kernel: Kernel, description: Description, event: int) -> None:
+    """Let the others run while the host keeps one waiting. Raises WouldBlock."""
+    if kernel.alone:
+        return
+    host = description.host_fd()
+    blocks = host is not None and not description.flags & O_NONBLOCK
+    if blocks and host is not None and not description.ready() & (event | POLLHUP | POLLERR):
+        raise WouldBlock(hosts={host: event})
+
+
 def _move_in(kernel: Kernel, fd: int, ranges: list[tuple[int, int]], offset: int | None = None) -> int:
     """From a file to the guest's buffers."""
     description = kernel.files.get(fd)
@@ -68,6 +78,7 @@ def _move_in(kernel: Kernel, fd: int, ranges: list[tuple[int, int]], offset: int
     if offset is not None and offset < 0:
         raise SyscallError("EINVAL")
     kernel.files.agree(description)
+    _wait_for_host(kernel, description, POLLIN)
     try:
         return description.readv(windows(kernel.memory, ranges, WRITE), offset)
     except WouldBlock as wait:
@@ -84,6 +95,7 @@ def _move_out(kernel: Kernel, fd: int, ranges: list[tuple[int, int]], offset: in
     if offset is not None and offset < 0:
         raise SyscallError("EINVAL")
     kernel.files.agree(description)
+    _wait_for_host(kernel, description, POLLOUT)
     count = description.writev(windows(kernel.memory, ranges, READ), offset)
     kernel.files.agree(description)
     return count

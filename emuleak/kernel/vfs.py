@@ -10,14 +10,19 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from emuleak.kernel import abi, procfs
 from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.descriptions import Description, readable, release, writable
 from emuleak.kernel.hostfiles import Directory, HostFile, Listing, StdStream, scan
+from emuleak.kernel.locks import Locks
 from emuleak.kernel.mappings import FileMappings
 from emuleak.kernel.memoryfiles import Device, MemoryFile, ProcFile
 from emuleak.kernel.sockets import Socket
+
+if TYPE_CHECKING:
+    from emuleak.kernel.fifos import Fifo
 
 _PATH_MAX = 4096
 _RLIMIT_NOFILE = 7
@@ -58,6 +63,8 @@ class FileSystem:
         self.proc = procfs.texts(self)
         self.mappings: FileMappings | None = None
         self.listeners: dict[str, Socket] = {}
+        self.locks: Locks = {}
+        self.fifos: dict[tuple[int, int], Fifo] = {}  # those that the guest made
         self._table: dict[int, Description] = {}
         self._close_on_exec: set[int] = set()
         self._open_standard(stdin, capture)
@@ -84,6 +91,30 @@ class FileSystem:
                     raise
                 continue
             self._table[fd].references = 1
+
+    def fork(self, pid: int, ppid: int) -> "FileSystem":
+        """A child's: descriptors of its own that refer to the same descriptions, the same directory and umask."""
+        from copy import copy  # noqa: PLC0415 - most programs make no process
+
+        child = copy(self)
+        child.part(pid, ppid)
+        return child
+
+    def part(self, pid: int, ppid: int) -> None:
+        """Own, as the copy of another process's files, what that must not see changed."""
+        self.pid, self.ppid = pid, ppid
+        self.proc, self.mappings = procfs.texts(self), None
+        self._table, self._close_on_exec = dict(self._table), set(self._close_on_exec)
+        for description in self._table.values():
+            description.references += 1
+
+    def close_for_exec(self) -> None:
+        """Another program takes the process over: store what is mapped, close what is marked so."""
+        if self.mappings is not None:
+            self.mappings.close()
+            self.mappings = None
+        for fd in sorted(self._close_on_exec):
+            self.close(fd)
 
     def output(self, fd: int) -> bytes:
         """What the guest wrote to 1 or 2, when its output is captured."""
@@ -271,6 +302,8 @@ class FileSystem:
             return self._open_special(name, flags)
         host = self.host_path(path)
         kept = abi.status_flags(flags)
+        if self.fifos and (end := self._fifo(path, host, kept | flags & abi.O_ACCMODE)) is not None:
+            return end
         wanted = abi.host_open_flags(flags)
         try:
             # Opening a pipe may wait for its other end: only what can make a file may keep others from the umask.
@@ -284,6 +317,18 @@ class FileSystem:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             return Directory(path, kept, host, fd, lambda: scan(host, fd))
         return HostFile(fd, path, kept)
+
+    def make_fifo(self, host: str, mode: int) -> None:
+        """mkfifo(3) at a path of the host's. Raises OSError."""
+        from emuleak.kernel.fifos import make  # noqa: PLC0415 - few programs make any
+
+        with self.creating():
+            make(self.fifos, host, mode)
+
+    def _fifo(self, path: str, host: str, flags: int) -> Description | None:
+        from emuleak.kernel.fifos import end_of  # noqa: PLC0415
+
+        return end_of(self.fifos, path, host, flags)
 
     # ---- what is served from memory
 

@@ -39,7 +39,7 @@ def build(
     """
     ending = kernel.ending
     assert ending is not None
-    threads = len(kernel.threads.every()) + len(kernel.threads.ended) > 1
+    threads = kernel.threads.had_several
     misuses = Misuses(kernel.memory, process, symbolizer, threads=threads).findings(log.misuses)
     remains = Remains(kernel, process, log, unwinder, symbolizer, freed)
     verdicts = remains.verdicts() if log.live or log.declared else ()

@@ -3,7 +3,7 @@
 `emuleak-report/1` history
     1   the first: program, exit, heap, incomplete, findings;
         later: growth, suppressed, unused_suppressions, baseline; of a finding offset, maker, releaser, thread, chain,
-        baseline
+        baseline, process
 """
 
 import msgspec

@@ -115,14 +115,14 @@ class Remains:
 
 def _threads(kernel: Kernel, process: Process, symbolizer: Symbolizer, ending: Ending) -> list[_Thread]:
     """The live threads, first the one that had the CPU."""
-    machine, threads, first = kernel.machine, kernel.threads, kernel.identity.pid
+    machine, threads = kernel.machine, kernel.threads
     live = _running_thread(kernel, process, symbolizer, ending)
     exact = ending.address is not None
-    found = [_Thread(threads.current.tid - first, live, machine.get("fs_base"), exact)]
+    found = [_Thread(threads.current.number, live, machine.get("fs_base"), exact)]
     for other in threads.others():
         registers = LiveThread(machine.registers_of(other.context), _CALLEE_SAVED)
         pointer = machine.thread_pointer_of(other.context)
-        found.append(_Thread(other.tid - first, registers, pointer, exact=False))
+        found.append(_Thread(other.number, registers, pointer, exact=False))
     return found
 
 

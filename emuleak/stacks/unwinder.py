@@ -51,6 +51,13 @@ class Unwinder:
         self._files: dict[str, CallFrameInfo | None] = {}
         process.listeners.append(self._module_added)
 
+    def copy_for(self, memory: AddressSpace, process: Process) -> "Unwinder":
+        """For a process that has a copy of this one's memory: what was compiled and read so far holds there, too."""
+        copy = Unwinder(memory, process)
+        copy._steps.update(self._steps)
+        copy._files.update(self._files)
+        return copy
+
     def capture(self, sp: int, bp: int, rest: Callable[[], tuple[int, ...]]) -> Stack:
         """The stack at the first instruction of a function: [sp] is its return address.
 
