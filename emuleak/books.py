@@ -103,6 +103,7 @@ class Books:
         """Be told when this process's threads, or those of a child that borrows its memory, take turns."""
         kernel.threads.before_switch = self.gate.drain
         kernel.threads.after_switch = self.gate.thread_runs
+        kernel.threads.preemption.may_interrupt = lambda: not self.gate.holds(kernel.machine.get("rip"))
 
     def write_stderr(self, data: bytes) -> None:
         """Write where the process's own messages go, as long as it has such a place."""

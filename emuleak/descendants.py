@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from emuleak.books import Books, Terms
 from emuleak.events import Declared
-from emuleak.findings.finding import Finding
+from emuleak.findings.finding import Finding, Frame
 from emuleak.findings.frames import Symbolizer
-from emuleak.stacks.unwinder import Unwinder
+from emuleak.kernel.signals import SIGILL
+from emuleak.stacks.unwinder import Unwinder, dwarf_numbered
 
 if TYPE_CHECKING:
     from emuleak.kernel import Kernel
@@ -105,11 +106,25 @@ class Descendants:
     def ended(self, kernel: "Kernel") -> None:
         """See Observer."""
         books = self._books.get(kernel.identity.pid)
+        if kernel.ending is not None and kernel.ending.signal == SIGILL:
+            self._tell_of_lacking(kernel, books)
         if books is None:
             return
         del self._books[kernel.identity.pid]
         self._conclude(books)
         books.close()
+
+    def _tell_of_lacking(self, kernel: "Kernel", books: Books | None) -> None:
+        """Say of which instruction a process died, where it is one that the CPU should have."""
+        from emuleak.report.lacking import lacking  # noqa: PLC0415 - see above
+
+        stack: tuple[Frame, ...] = ()
+        if books is not None:
+            with closing(Symbolizer(books.process, self._terms.sysroot)) as symbolizer:
+                walked = books.unwinder.walk(dwarf_numbered(kernel.machine.registers()), exact=True)
+                stack = symbolizer.stack(walked)
+        if line := lacking(kernel, stack):
+            kernel.note(f"in process {kernel.identity.pid}, running {kernel.files.program}: {line}")
 
     def _conclude(self, books: Books) -> None:
         from emuleak.report.processes import findings_of, is_worth_a_look  # noqa: PLC0415

@@ -144,3 +144,38 @@ def _value(name: str | None, following: int, register: Callable[[str], int]) -> 
     if name.startswith("r") and not name.endswith("d"):
         return register(name)
     return register(name.removesuffix("d") if name.startswith("r") else f"r{name[1:]}") & 0xFFFF_FFFF
+
+
+def avx_instruction(code: bytes, address: int) -> tuple[int, int] | None:
+    """The first instruction with a VEX prefix that is not of BMI1 or BMI2 in a block of code: where, how many bytes.
+
+    A block ends with the first jump, call, return or trap. Instructions that capstone does not know, of which there are
+    some with such a prefix, count as 4 bytes long.
+    """
+    import capstone  # noqa: PLC0415
+
+    engine = _engine(detail=True)
+    ends = (capstone.CS_GRP_JUMP, capstone.CS_GRP_CALL, capstone.CS_GRP_RET, capstone.CS_GRP_INT, capstone.CS_GRP_IRET)
+    offset = 0
+    while offset < len(code):
+        instruction = next(engine.disasm(code[offset : offset + 15], address + offset, 1), None)
+        if is_avx(code[offset : offset + 4]):
+            return address + offset, 4 if instruction is None else instruction.size
+        if instruction is None or any(group in ends for group in instruction.groups):
+            break
+        offset += instruction.size
+    return None
+
+
+def is_avx(code: bytes) -> bool:
+    """Whether an instruction begins with a VEX prefix, and is not one of BMI1 or BMI2 (Intel SDM, volume 2, 2.3.5)."""
+    if len(code) < 4 or code[0] not in {0xC4, 0xC5}:
+        return False
+    space, opcode = code[1] & 0x1F, code[3]
+    return code[0] == 0xC5 or not ((space == 2 and 0xF2 <= opcode <= 0xF7) or (space == 3 and opcode == 0xF0))
+
+
+def instruction_at(code: bytes, address: int) -> str:
+    """The instruction that `code` begins with, in Intel's syntax; "" if it is none."""
+    found = next(instructions(code, address), None)
+    return "" if found is None else f"{found[2]} {found[3]}".rstrip()

@@ -19,7 +19,7 @@ VERSION: Final = (2, 1)
 
 _ARCH_X86, _MODE_64, _CPU_EPYC = 4, 8, 35
 INS_SYSCALL: Final = 699
-HOOK_INTR, HOOK_INSN, HOOK_TLB_FILL = 1, 2, 1 << 17
+HOOK_INTR, HOOK_INSN, HOOK_CODE, HOOK_BLOCK, HOOK_EDGE_GENERATED, HOOK_TLB_FILL = 1, 2, 4, 8, 1 << 15, 1 << 17
 MEM_READ, MEM_WRITE, MEM_FETCH = 16, 17, 18
 ERR_OK, ERR_READ_UNMAPPED, ERR_WRITE_UNMAPPED, ERR_FETCH_UNMAPPED = 0, 6, 7, 8
 ERR_INSN_INVALID, ERR_FETCH_PROT, ERR_EXCEPTION = 10, 14, 21
@@ -143,20 +143,20 @@ class Engine:
         """Go back to a state."""
         _check(library.uc_context_restore(self.handle, context.pointer))
 
-    def start(self, address: int, until: int) -> int:
-        """Run from one address to another, or until stopped; Unicorn's status."""
-        status: int = library.uc_emu_start(self.handle, address, until, 0, 0)
+    def start(self, address: int, until: int, instructions: int = 0) -> int:
+        """Run from one address to another, until stopped, or for so many instructions if any; Unicorn's status."""
+        status: int = library.uc_emu_start(self.handle, address, until, 0, instructions)
         return status
 
     def stop(self) -> None:
         """Make `start` return; from a callback or another thread."""
         library.uc_emu_stop(self.handle)
 
-    def hook(self, kind: int, callback: object, *extra: object) -> None:
-        """Have a raw callback called everywhere; who made it must keep it."""
+    def hook(self, kind: int, callback: object, *extra: object, data: int | None = None) -> None:
+        """Have a raw callback called everywhere, `data` its last argument; who made it must keep it."""
         hook = ctypes.c_size_t()
         # begin > end: everywhere
-        status = library.uc_hook_add(self.handle, ctypes.byref(hook), kind, callback, None, 1, 0, *extra)
+        status = library.uc_hook_add(self.handle, ctypes.byref(hook), kind, callback, data, 1, 0, *extra)
         if status != ERR_OK:
             raise MachineFailure(f"Unicorn refused a hook of kind {kind}: {explain(status)}; is it 2.1.4 or later?")
 

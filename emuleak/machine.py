@@ -12,7 +12,7 @@ How it is set up, and why (Unicorn 2.1.4):
 import ctypes
 import struct
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -21,6 +21,10 @@ from emuleak.arena import Arena
 from emuleak.engine import Context, Engine
 from emuleak.errors import MachineFailure
 from emuleak.memory import EXEC, GATE_BASE, PAGE, READ, WRITE, AddressSpace, Fault
+from emuleak.vexscan import VexScan
+
+if TYPE_CHECKING:
+    from emuleak.blockcounter import BlockCounter
 
 # DWARF's numbering of the general registers (x86-64 psABI, figure 3.36): the order in which stacks ask for them.
 DWARF_REGISTERS: Final = (
@@ -62,7 +66,9 @@ _LAST_WIDENING: Final = 1 << 16
 # Pages outside of every arena, looked up for this purpose only and forgotten at once.
 _UNUSED_PAGES: Final = 0x7000_0000_0000
 
+_LONGEST_INSTRUCTION: Final = 15
 _HLT: Final = 0xF4
+_UD2: Final = b"\x0f\x0b"
 DIVIDE_ERROR, DEBUG, BREAKPOINT, INVALID_OPCODE, GENERAL_PROTECTION, PAGE_FAULT = 0, 1, 3, 6, 13, 14
 X87_ERROR, ALIGNMENT, SIMD_ERROR = 16, 17, 19
 
@@ -97,12 +103,16 @@ class Machine:
         self._failure: BaseException | None = None
         self._exception: CpuException | None = None
         self._stopped = False
+        self._counter: BlockCounter | None = None
+        self.withheld: dict[int, bytes] = {}  # instructions that would have been executed wrongly, by address
+        self._suspects: list[int] = []
         self._widening = False
         self._forgotten = 0  # how often the TLB was flushed since it was last considered for widening
         self._arenas: set[int] = set()
         for arena in memory.arenas:
             self.attach(arena)
         memory.on_change = self._forget
+        self._scan = VexScan(self._engine, memory, self._suspect)
         self._reader = _BatchReader(self._handle, _SYSCALL_REGISTERS)
         self._dwarf_reader = _BatchReader(self._handle, DWARF_REGISTERS)
         self._hook(engine.HOOK_TLB_FILL, _FILL(self._make_fill()))
@@ -152,11 +162,15 @@ class Machine:
     def run(self) -> CpuException | None:
         """Run from RIP until `stop` is called (None) or the CPU cannot go on.
 
+        None also when what it was granted is used up, if that is counted: then `slice_over`.
         Raises what a callback raised, and MachineFailure when Unicorn ends without giving a reason.
         """
         self._exception = None
         self._stopped = False
-        status = self._engine.start(self.get("rip"), _NOWHERE)
+        status = self._start()
+        while self._suspects and not self._stopped:
+            self._withhold()
+            status = self._start()
         if self._failure is not None:
             raised, self._failure = self._failure, None
             raise raised
@@ -165,7 +179,38 @@ class Machine:
             return exception
         if self._stopped:
             return None  # whatever error Unicorn reports of its look-ups after the stop
+        if self._counter is not None and self._slice_ended(status):
+            return None
         return CpuException(GENERAL_PROTECTION) if status == engine.ERR_OK else self._explain(status)
+
+    def _start(self) -> int:
+        return self._engine.start(self.get("rip"), _NOWHERE, self._counter.instructions if self._counter else 0)
+
+    def _suspect(self, block: int) -> None:
+        """A block was translated that may hold an AVX instruction; it has not run yet."""
+        self._suspects.append(block)
+        self._engine.stop()
+
+    def _withhold(self) -> None:
+        """Have the CPU refuse the AVX instructions that it would execute as others."""
+        from emuleak.disasm import avx_instruction  # noqa: PLC0415 - few programs are built for AVX
+
+        while self._suspects:
+            block = self._suspects.pop()
+            # A block ends with its page, or with the instruction that goes beyond it.
+            found = avx_instruction(self._code(block, -block % PAGE + _LONGEST_INSTRUCTION), block)
+            if found is not None:
+                at, size = found
+                self.withheld[at] = bytes(self.memory.peek(at, size))
+                self.memory.poke(at, _UD2)
+                self.flush_code()
+
+    def _code(self, address: int, length: int) -> bytes:
+        """Bytes of code, up to the end of the page where no more are mapped."""
+        try:
+            return bytes(self.memory.peek(address, length))
+        except Fault:
+            return bytes(self.memory.peek(address, -address % PAGE))
 
     def _ended_by(self) -> CpuException | None:
         """What a callback noted while the CPU ran."""
@@ -180,6 +225,30 @@ class Machine:
         """Make `run` return as if the CPU itself had raised `vector`; for a trap that cannot be served."""
         self._exception = CpuException(vector, address, access)
         self._engine.stop()
+
+    def count(self, *, instructions: bool = False) -> None:
+        """Count basic blocks, or instructions: from the first `grant` on `run` returns when that is used up."""
+        if self._counter is None:
+            from emuleak.blockcounter import BlockCounter  # noqa: PLC0415 - programs with one thread need none
+
+            self._counter = BlockCounter(self._engine, single=instructions)
+            self.flush_code()
+
+    @property
+    def slice_over(self) -> bool:
+        """Whether the CPU has used up what was granted."""
+        return self._counter is not None and self._counter.over
+
+    def grant(self, number: int) -> None:
+        """Let the CPU run for so many of what `count` was told."""
+        assert self._counter is not None
+        self._counter.grant(number)
+
+    def _slice_ended(self, status: int) -> bool:
+        assert self._counter is not None
+        if self._counter.instructions and status == engine.ERR_OK:
+            self._counter.used_up()
+        return self._counter.over
 
     def flush_code(self) -> None:
         """Forget all translated code: needed after writing over code that may have run."""

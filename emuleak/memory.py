@@ -292,14 +292,6 @@ class AddressSpace:
             start, end = max(low, source), min(high, source + length)
             self.poke(target + start - source, self.peek(start, end - start))
 
-    def clear_below(self, pointer: int, bottom: int = 0) -> None:
-        """Clear a stack, from `bottom` if it is not a whole region, below its pointer: nothing is alive there at a
-        function's first instruction."""
-        region = self.region_at(pointer)
-        if region is not None:
-            for low, high in self.touched(max(region.start, bottom), pointer):
-                self.clear(max(low, bottom), min(high, pointer) - max(low, bottom))
-
     # ---- pages
 
     def fill(self, page: int) -> int:

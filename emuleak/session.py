@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from emuleak import kernel, loader
 from emuleak.books import Books, Terms
@@ -44,6 +45,7 @@ _PARTS = ("books", "heap", "process", "kernel", "files", "machine", "memory")
 class Options(msgspec.Struct, frozen=True):
     """What a run is given. `program` is a host path, `argv` what the guest sees; times in seconds, sizes in bytes.
 
+    `schedule_seed`: threads are switched by chance, which it decides; 0: in turn.
     `stdin` is the content, or the path of a file; `cwd` the guest's working directory. None: as the emulator's own.
     `suppressions` are files; `only_under` directories of sources outside of which findings are only counted.
     `trace_children` has the programs checked, too, that processes become by execve(2).
@@ -59,6 +61,7 @@ class Options(msgspec.Struct, frozen=True):
     hook: str = "auto"
     sysroot: str = "/"
     seed: int = 0
+    schedule_seed: int = 0
     start_ns: int = 0
     max_seconds: float | None = None
     max_memory: int = DEFAULT_MAX_MEMORY
@@ -126,7 +129,7 @@ class Session:
             options.seed,
             self.files.shown(options.program),
         )
-        self.system = System(Clock(options.start_ns), identity.pid, options.seed)
+        self.system = System(Clock(options.start_ns), identity.pid, options.seed, options.schedule_seed)
         self.system.new_id()
         self.system.page_limit = options.max_memory // PAGE
         self.kernel = kernel.Kernel(self.machine, self.memory, self.files, identity, self.system)
@@ -167,6 +170,8 @@ class Session:
                 library_stacks=self.options.library_stacks,
             )
             report = self._with_descendants(report)
+            if self.options.schedule_seed:
+                report = replace(report, schedule_seed=self.options.schedule_seed)
             if self._selection is not None:
                 report = self._selection(report, symbolizer.symbol_names)
             report = _as_wanted(books, report)

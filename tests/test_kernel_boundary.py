@@ -17,7 +17,9 @@ from sandbox_guest import START_NS
 from emuleak import kernel
 from emuleak.kernel.abi import ERRNO
 from emuleak.kernel.clock import Clock
+from emuleak.kernel.lives import finish
 from emuleak.kernel.sandbox import Sandbox, SandboxFiles
+from emuleak.kernel.system import System
 from emuleak.kernel.table import TABLE, Path, Pointer
 from emuleak.machine import Machine
 from emuleak.memory import READ, WRITE, AddressSpace, Region
@@ -63,8 +65,10 @@ class Bare:
         sandbox = Sandbox(max_file_bytes=4 << 20, max_files=500, max_descriptors=64)
         program = os.path.realpath("/bin/true")
         self.files = SandboxFiles(sandbox, program, START_NS, sysroot="/", stdin=b"input", capture=True, seed=seed)
-        clock = Clock(START_NS)
-        self.kernel = kernel.Kernel(self.machine, self.memory, self.files, kernel.Identity(), clock)
+        clock, identity = Clock(START_NS), kernel.Identity()
+        self.system = System(clock, identity.pid, seed)
+        self.system.new_id()
+        self.kernel = kernel.Kernel(self.machine, self.memory, self.files, identity, self.system)
         self.kernel.start(BASE, BASE + SIZE - 4096, program, ("true",), 0x5555_5560_0000)
         limits = self.kernel.identity.limits
         self.files.on_limits(self.kernel.note, lambda reason: self.kernel.end(stopped=reason), limits, clock.read)
@@ -101,11 +105,19 @@ class Bare:
         call("mknod", text(b"fifo"), 0o10644, 0)
         call("open", text(b"fifo"), 0o4002, 0)
 
+    def settle(self) -> bool:
+        """Do what waits until the CPU stands still, and end the children; whether the program is still the same."""
+        if self.kernel.at_rest is not None:
+            act, self.kernel.at_rest = self.kernel.at_rest, None
+            act()
+        for child in self.system.alive():
+            if child is not self.kernel:
+                child.end(code=0)
+                finish(child)
+        return self.kernel.memory is self.memory
+
     def close(self) -> None:
-        self.files.close_all()
-        for part in (self.kernel, self.files, self.machine):
-            vars(part).clear()
-        self.memory.close()
+        self.system.close()
 
 
 class Caller:
@@ -185,7 +197,7 @@ def runaway(calls: int, seed: int) -> SimpleNamespace:
     bare = None
     try:
         for index in range(calls):
-            if index % 500 == 0 or bare is None or bare.kernel.ending is not None:
+            if index % 500 == 0 or bare is None or bare.kernel.ending is not None or not bare.settle():
                 if bare is not None:
                     bare.close()
                 bare = Bare(seed + index)

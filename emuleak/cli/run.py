@@ -32,6 +32,8 @@ from emuleak.session import DEFAULT_MAX_MEMORY, Options, Session
 )
 @click.option("--max-seconds", type=SECONDS, metavar="S", help="Stop the program after S seconds.")
 @click.option("--max-memory", type=SIZE, default=str(DEFAULT_MAX_MEMORY), metavar="M", help="Stop it at M bytes (4G).")
+@click.option("--schedule-seed", type=click.IntRange(min=0), default=0, metavar="N",
+              help="Switch threads by chance, which N decides.")  # fmt: skip
 @click.option("--error-exitcode", type=STATUS, default=23, show_default=True, metavar="N",
               help="Exit status when findings count.")  # fmt: skip
 @click.option("--fail-on", "fail_on", metavar="KINDS", help="Which findings count: definite,possible,misuse.")
@@ -54,6 +56,7 @@ def run(
     sysroot: str,
     max_seconds: float | None,
     max_memory: int,
+    schedule_seed: int,
     error_exitcode: int,
     fail_on: str | None,
     baseline: str | None,
@@ -82,6 +85,7 @@ def run(
         sysroot=sysroot,
         max_seconds=max_seconds,
         max_memory=max_memory,
+        schedule_seed=schedule_seed,
         start_ns=time.time_ns(),
         trace_children=trace_children,
         library_stacks=baseline is not None or reports.show_libraries(targets),

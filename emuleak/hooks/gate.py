@@ -44,6 +44,7 @@ from emuleak.memory import (
 
 _REACH: Final = (1 << 31) - (1 << 20)
 _MAX_COPIES: Final = 64
+_LONGEST_ERRNO_LOCATION: Final = 64  # bytes; glibc's has 12, through its PLT
 
 # Behind the stub's own tables: the ring, the return addresses of its records, the lists of free blocks.
 _RING: Final = stub.DATA + 0x2_0000
@@ -178,6 +179,14 @@ class Gate:
         self._put(stub.ERRNO_LOCATION_AT, address)
 
     # ---- what the session calls
+
+    def holds(self, position: int) -> bool:
+        """Whether a thread at this instruction is in the stub, or in the function that it calls.
+
+        It has one block of data, so no other thread must enter it then.
+        """
+        errno = self._get(stub.ERRNO_LOCATION_AT)
+        return position & -PAGE in self._copies or errno <= position < errno + _LONGEST_ERRNO_LOCATION
 
     def thread_runs(self, thread: int) -> None:
         """Tell which thread, counted from 0, makes the calls from here on."""

@@ -9,6 +9,7 @@ nothing is alive (x86-64 psABI, 3.2.2), so no program can tell.
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from emuleak.deadstack import clear_below
 from emuleak.hooks.base import is_c_library
 from emuleak.hooks.breakpoints import Breakpoints
 from emuleak.loader import Module, Process
@@ -69,7 +70,7 @@ class Moments:
     def _clear_dead_stack(self) -> None:
         pointer = self._machine.get("rsp")
         bottom = next((start for start, end in self._stacks.values() if start <= pointer < end), 0)
-        self._memory.clear_below(pointer, bottom)
+        clear_below(self._memory, pointer, bottom)
 
 
 def _nothing() -> None:

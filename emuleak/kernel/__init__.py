@@ -11,6 +11,7 @@ from emuleak.kernel import (
     files,
     mman,
     network,
+    owned,
     paths,
     polling,
     process,
@@ -42,6 +43,7 @@ FAMILIES = (
     refused,
     sigcalls,
     tasks,
+    owned,
     timercalls,
 )
 

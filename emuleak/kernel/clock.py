@@ -6,6 +6,9 @@ the *start* is the host's (or the `--sandbox`'s fixed one): `ls -l` and `make` c
 
 # A loop that waits for the clock must end: every look moves it on. 20 us is a slow system call's time.
 _STEP_NS = 20_000
+# So must one that asks over and over for something else, while what it waits for comes with time. About what it takes
+# to serve a system call here.
+CALL_NS = 10_000
 SANDBOX_START_NS = 1_700_000_000 * 1_000_000_000
 
 
@@ -25,6 +28,10 @@ class Clock:
     def realtime(self) -> int:
         """Nanoseconds since the Epoch."""
         return self.start_ns + self.read()
+
+    def run(self, nanoseconds: int) -> None:
+        """Let the time pass that the guest computes."""
+        self.elapsed_ns += nanoseconds
 
     def advance_to(self, elapsed_ns: int) -> None:
         """Let the time pass that a sleeping guest waits for."""

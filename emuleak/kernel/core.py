@@ -12,10 +12,11 @@ import msgspec
 
 from emuleak.kernel import fxsave
 from emuleak.kernel.abi import ERRNO, SyscallError, guest_errno
+from emuleak.kernel.clock import CALL_NS
 from emuleak.kernel.descriptions import BrokenPipe, WouldBlock
 from emuleak.kernel.lives import CLD_CONTINUED, CLD_STOPPED, tell_of_stop
 from emuleak.kernel.signals import NUMBERS, Siginfo, SignalTable, name_of, send
-from emuleak.kernel.system import System
+from emuleak.kernel.system import DEADLOCK, System
 from emuleak.kernel.table import TABLE, handler_of
 from emuleak.kernel.threads import Scheduler
 from emuleak.kernel.timers import Timers
@@ -53,6 +54,11 @@ class Ending(msgspec.Struct):
     address: int | None = None
     stopped: str = ""
 
+    @property
+    def deadlock(self) -> bool:
+        """Whether every thread waited for another."""
+        return self.stopped.startswith(DEADLOCK)
+
 
 class Identity(msgspec.Struct):
     """What the process is told of itself. Fixed numbers: a process id of the host's would differ at every run."""
@@ -84,7 +90,7 @@ class Kernel:
         self.identity = identity
         self.system = system
         self.clock = system.clock
-        self.threads = Scheduler(machine, identity.pid, system.new_id)
+        self.threads = Scheduler(machine, identity.pid, system.new_id, system.chance)
         self.signals = SignalTable()
         self.timers = Timers()
         self.brk_start = self.brk = 0
@@ -169,6 +175,17 @@ class Kernel:
         waits = self.stopped_by or self.borrower is not None
         return not waits and self.threads.ready(self.system.progress, self.clock.elapsed_ns)
 
+    def others_may_run(self) -> bool:
+        """Whether a thread other than the running one could use the CPU now, or another process."""
+        ready = self.threads.ready(self.system.progress, self.clock.elapsed_ns)
+        return ready or self.system.others_may_run(self)
+
+    def _mind_others(self) -> None:
+        """Let the slices of a process end while another could run, or waits for a time."""
+        system, preemption = self.system, self.threads.preemption
+        if not preemption.begun and len(system.table) > 1 and (system.others_may_run(self) or system.times(but=self)):
+            preemption.begin()
+
     def resume(self) -> None:
         """Put the process on its CPU, which it may share with another."""
         self.machine.on_syscall = self.dispatch
@@ -176,6 +193,7 @@ class Kernel:
         others = sum(len(each.memory.pages) for each in self.system.alive() if each.memory is not self.memory)
         self.machine.page_limit = max(self.system.page_limit - others, 1)
         self.threads.resume(self.system.progress, self.clock.elapsed_ns)
+        self._mind_others()
 
     def gives_way(self) -> bool:
         """Whether the process must leave the CPU."""
@@ -219,18 +237,27 @@ class Kernel:
         except OSError as error:
             result = -guest_errno(error)
         self.system.progress += 1
+        self.clock.run(CALL_NS)
         self._slice -= 1
         if self._slice < 0 and self.system.others_may_run(self):
             self._is_over = True
             self.machine.stop()
         self.threads.current.retry_until = None
         self.timers.expire(self)
-        return self._traced(handler.name, registers, result)
+        self._mind_others()
+        return self._switched(self._traced(handler.name, registers, result))
 
     def _traced(self, name: str, registers: tuple[int, ...], result: int | None) -> int | None:
         if self.trace is not None:
             self.trace(name, registers, result)
         return result
+
+    def _switched(self, result: int | None) -> int | None:
+        """A call's result; None where another thread runs first, by chance: the caller gets it when its turn comes."""
+        if result is None or not self.threads.preemption.switches_after_call() or not self.others_may_run():
+            return result
+        self.threads.give_way(result)
+        return None
 
     def _wait(self, wait: WouldBlock, number: int) -> int | None:
         """Let the others run and make the call again when something has happened, or its time is up."""

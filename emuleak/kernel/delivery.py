@@ -133,7 +133,7 @@ def _interrupt_call(kernel: "Kernel", *, restart: bool) -> None:
     thread, machine = kernel.threads.current, kernel.machine
     if not thread.in_call:
         return
-    if restart and thread.restarts:
+    if thread.always_again or (restart and thread.restarts):
         kernel.threads.call_again()
     else:
         result = -ERRNO["EINTR"]

@@ -155,7 +155,7 @@ def _become(kernel: Kernel, program: _Program, memory: AddressSpace, process: "P
     before = kernel.memory, kernel.machine
     signals = kernel.threads.current.signals
     kernel.memory, kernel.machine = memory, Machine(memory)
-    kernel.threads = Scheduler(kernel.machine, kernel.identity.pid, system.new_id)
+    kernel.threads = Scheduler(kernel.machine, kernel.identity.pid, system.new_id, system.chance)
     kernel.threads.current.signals = ThreadSignals(mask=signals.mask, pending=signals.pending)
     pending = kernel.signals.pending
     kernel.signals = kernel.signals.fork(reset=True)

@@ -49,6 +49,7 @@ def _process(kernel: Kernel, flags: int, stack: int, ptid: int, ctid: int, tls: 
     _check_room(kernel)
     memory = kernel.memory if flags & _CLONE_VM else _copied(kernel)
     machine = kernel.machine if flags & _CLONE_VM else Machine(memory)
+    machine.withheld.update(kernel.machine.withheld)
     if memory.aliases.memory is not None:
         kernel.machine.attach(memory.aliases.memory.arena)
         machine.attach(memory.aliases.memory.arena)

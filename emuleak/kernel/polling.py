@@ -36,7 +36,6 @@ _NS = 1_000_000_000
 _LONGEST_MS = (1 << 31) - 1
 _ALWAYS = POLLERR | POLLHUP | POLLNVAL  # told whether asked for or not
 _POLLPRI = 2
-_FD_SETSIZE = 1 << 20  # more descriptors than RLIMIT_NOFILE can ever grant
 _POLLFD = struct.Struct("<ihh")
 _EPOLL_EVENT = struct.Struct("<IQ")  # packed on x86-64, unlike elsewhere
 _EPOLL_ADD, _EPOLL_DEL, _EPOLL_MOD = 1, 2, 3
@@ -162,8 +161,7 @@ _ASKED = (READABLE | POLLHUP | POLLERR, WRITABLE | POLLERR, _POLLPRI)
 def _select(kernel: Kernel, nfds: int, sets: tuple[int, ...], nanoseconds: int | None) -> int:
     if nfds < 0:
         raise SyscallError("EINVAL")
-    # No descriptor can lie behind the table's end, so nothing there is looked at.
-    length = min(nfds, _FD_SETSIZE)
+    length = min(nfds, _table_size(kernel))
     size = (length + 63) // 64 * 8
     wanted = [_members(kernel, address, size, length) if address else [] for address in sets]
     files = {fd: kernel.files.get(fd) for fd in itertools.chain(*wanted)}
@@ -195,12 +193,16 @@ def _select(kernel: Kernel, nfds: int, sets: tuple[int, ...], nanoseconds: int |
 def _members(kernel: Kernel, address: int, size: int, length: int) -> list[int]:
     """The descriptors in an fd_set."""
     bits = int.from_bytes(kernel.memory.read(address, size), "little") & ((1 << length) - 1)
-    members = []
-    while bits:
-        lowest = bits & -bits
-        members.append(lowest.bit_length() - 1)
-        bits ^= lowest
-    return members
+    return [fd for fd, bit in enumerate(reversed(f"{bits:b}")) if bit == "1"]
+
+
+def _table_size(kernel: Kernel) -> int:
+    """How many descriptors the table has room for: bits behind it are not looked at (alloc_fdtable, fs/file.c).
+
+    The table starts with 64 and grows by powers of two of 128.
+    """
+    highest = max(kernel.files.descriptors(), default=0)
+    return 64 if highest < 64 else 128 << (highest // 128).bit_length()
 
 
 @syscall(23)

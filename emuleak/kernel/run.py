@@ -34,6 +34,8 @@ def _run_on(kernel: Kernel) -> None:
         kernel.settle()
         if exception is not None and kernel.ending is None:
             _signal(kernel, exception)
+        elif kernel.machine.slice_over:
+            kernel.threads.preemption.tick(kernel)
     if kernel.ending is None and not kernel.system.stopped:
         kernel.leave()
 

@@ -71,7 +71,9 @@ def _numbers(names: str) -> frozenset[int]:
 _CORE: Final = _numbers("QUIT ILL TRAP ABRT BUS FPE SEGV XCPU XFSZ SYS")
 _STOP: Final = _numbers("STOP TSTP TTIN TTOU")
 _IGNORED: Final = _numbers("CHLD URG WINCH")
-SIGKILL, SIGSTOP, SIGCONT, SIGSEGV = (NUMBERS[name] for name in ("SIGKILL", "SIGSTOP", "SIGCONT", "SIGSEGV"))
+SIGILL, SIGKILL, SIGSTOP, SIGCONT, SIGSEGV = (
+    NUMBERS[name] for name in ("SIGILL", "SIGKILL", "SIGSTOP", "SIGCONT", "SIGSEGV")
+)
 # Those that an instruction raises go first: their context must be that instruction's.
 _SYNCHRONOUS: Final = _numbers("ILL TRAP BUS FPE SEGV SYS")
 

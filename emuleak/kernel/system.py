@@ -1,7 +1,8 @@
 """What the processes of a run share: the clock, the numbers of processes and threads, the table, and whose turn it is.
 
-One process runs at a time and gives way only where it calls the kernel: where it waits, where it ends, where it asks
-for it. So every run switches alike. When nobody can go on, the host is waited for, or time passes, or it is a deadlock.
+One process runs at a time and gives way where it waits, ends or asks for it, and after slices of an exact number of
+system calls or of instructions (preemption.py). So every run switches alike. When nobody can go on, the host is waited
+for, or time passes, or it is a deadlock.
 """
 
 from collections import deque
@@ -12,6 +13,8 @@ from emuleak.kernel.clock import Clock
 from emuleak.kernel.hostfiles import poll_host
 
 if TYPE_CHECKING:
+    from random import Random
+
     from emuleak.kernel.core import Kernel
     from emuleak.loader import Process
     from emuleak.sharing import SharedMemory
@@ -22,6 +25,7 @@ MOST_PROCESSES: Final = 4096  # with those that ended and were not waited for
 _MILLISECOND: Final = 1_000_000
 # What the program leaves behind may go on for so long on the guest's clock, which leaps where everybody sleeps.
 _AFTERLIFE_NS: Final = 60_000_000_000
+DEADLOCK: Final = "deadlock: "  # how the reason begins for which a run was stopped
 INIT: Final = 1  # who gets the children of a process that ended
 
 
@@ -58,13 +62,17 @@ class Nobody:
 
 
 class System:
-    """Owner of the processes. `progress` counts what happened that someone who waits may have waited for."""
+    """Owner of the processes. `progress` counts what happened that someone who waits may have waited for.
+
+    `chance` switches threads and processes, where the run was given a `schedule_seed` other than 0.
+    """
 
     first: "Kernel"
     running: "Kernel"
 
-    def __init__(self, clock: Clock, first_id: int = 4711, seed: int = 0) -> None:
+    def __init__(self, clock: Clock, first_id: int = 4711, seed: int = 0, schedule_seed: int = 0) -> None:
         self.clock = clock
+        self.chance = _chance(schedule_seed) if schedule_seed else None
         self.seed = seed
         self.table: dict[int, Kernel] = {}  # by pid, in the order of their birth; with those not waited for yet
         self.incomplete: dict[str, int] = {}
@@ -136,7 +144,9 @@ class System:
 
     def turn(self) -> "Kernel | None":
         """The process that goes on; None where there was none, and something was done about it."""
-        self._expire()
+        self.expire()
+        if self.chance is not None and len(self._turns) > 1:
+            self._turns.rotate(int(self.chance.random() * len(self._turns)))
         for _ in range(len(self._turns)):
             kernel = self._turns[0]
             self._turns.rotate(-1)
@@ -152,7 +162,18 @@ class System:
         """Whether another process could use the CPU now."""
         return len(self._turns) > 1 and any(each.may_run() for each in self._turns if each is not kernel)
 
-    def _expire(self) -> None:
+    def times(self, but: "Kernel | None" = None) -> list[int]:
+        """The times, on the clock's elapsed time, that processes wait for, all or those of all but one."""
+        alive = [kernel for kernel in self.alive() if kernel.ending is None and not kernel.stopped_by]
+        return [
+            time
+            for kernel in alive
+            if kernel is not but
+            for time in (*kernel.threads.deadlines(), *kernel.timers.deadlines())
+        ]
+
+    def expire(self) -> None:
+        """Let those hear of it whose time has come."""
         for kernel in self._turns:
             if not kernel.gone:
                 kernel.timers.expire(kernel)
@@ -161,7 +182,7 @@ class System:
     def _idle(self) -> None:
         """Everyone waits: for the host, for a time, or for nothing."""
         alive = [kernel for kernel in self.alive() if kernel.ending is None and not kernel.stopped_by]
-        times = [time for kernel in alive for time in (*kernel.threads.deadlines(), *kernel.timers.deadlines())]
+        times = self.times()
         hosts: dict[int, int] = {}
         for kernel in alive:
             for fd, events in kernel.threads.hosts():
@@ -174,7 +195,7 @@ class System:
             self.clock.advance_to(min(times))
         else:
             many = "process" if len(self.alive()) > 1 else "thread"
-            self.stop(f"deadlock: every {many} waits for another")
+            self.stop(f"{DEADLOCK}every {many} waits for another")
 
     def _ask_host(self, hosts: dict[int, int], until: int | None) -> None:
         left = None if until is None else max(0, -(-(until - self.clock.elapsed_ns) // _MILLISECOND))
@@ -198,3 +219,9 @@ class System:
             self.note("processes that the program left behind slept on and on: they were ended")
         for kernel in self.alive():
             kernel.end(signal=9)
+
+
+def _chance(seed: int) -> "Random":
+    from random import Random  # noqa: PLC0415 - 3 ms that most runs need not pay
+
+    return Random(seed)

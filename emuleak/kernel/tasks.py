@@ -2,6 +2,8 @@
 
 import struct
 
+from emuleak.deadstack import clear_below
+from emuleak.kernel import owned
 from emuleak.kernel.abi import ERRNO, SyscallError
 from emuleak.kernel.core import Kernel
 from emuleak.kernel.table import Int, Pointer, UInt, ULong, syscall
@@ -69,6 +71,7 @@ def exit_(kernel: Kernel, status: Int) -> int | None:
     if threads.alive == 1:
         kernel.end(code=status & 0xFF)
         return None
+    owned.release(kernel, thread)
     _clear_stack(kernel)
     if thread.clear_tid and kernel.memory.region_at(thread.clear_tid):
         kernel.memory.write(thread.clear_tid, bytes(4))
@@ -84,7 +87,7 @@ def _clear_stack(kernel: Kernel) -> None:
     """
     pointer = kernel.machine.get("rsp")
     kernel.threads.ended.append((pointer, kernel.threads.current.clear_tid))
-    kernel.memory.clear_below(pointer)
+    clear_below(kernel.memory, pointer)
 
 
 @syscall(231)
@@ -103,7 +106,7 @@ def set_tid_address(kernel: Kernel, tidptr: Pointer) -> int:
 
 @syscall(273)
 def set_robust_list(kernel: Kernel, head: Pointer, _length: ULong) -> int:
-    """set_robust_list(2): kept, never walked: a thread cannot die here without running to its exit."""
+    """set_robust_list(2): kept until the thread ends, see owned.py."""
     kernel.threads.current.robust_list = head
     return 0
 
@@ -123,7 +126,7 @@ def gettid(kernel: Kernel) -> int:
 @syscall(24)
 def sched_yield(kernel: Kernel) -> int | None:
     """sched_yield(2)."""
-    if not kernel.threads.runnable and not kernel.system.others_may_run(kernel):
+    if not kernel.others_may_run():
         return 0
     kernel.threads.give_way()
     return None
@@ -149,6 +152,8 @@ def futex(
         return woken + kernel.threads.requeue(_key(kernel, uaddr), _key(kernel, uaddr2), timeout & 0x7FFF_FFFF)
     if command == _FUTEX_WAKE_OP:
         return _futex_wake_op(kernel, uaddr, val, timeout & 0x7FFF_FFFF, uaddr2, val3)
+    if command in owned.OPERATIONS:
+        return owned.futex(kernel, uaddr, op, lambda: read_timespec(kernel, timeout) if timeout else None)
     kernel.note(f"futex operation {command} is not emulated: the program was told ENOSYS")
     return -ERRNO["ENOSYS"]
 

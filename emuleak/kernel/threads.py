@@ -1,25 +1,33 @@
-"""Threads of the guest: one runs at a time and gives way only where it calls the kernel, so every run switches alike.
+"""Threads of the guest: one runs at a time and gives way where it calls the kernel or its slice is over.
 
-The system calls of the family (clone, futex, ...) are in tasks.py; this is the state they share.
+Slices are counted in instructions (preemption.py), so every run switches alike. The system calls of the family (clone,
+futex, ...) are in tasks.py; this is the state they share.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from emuleak.kernel.abi import ERRNO
+from emuleak.kernel.preemption import Preemption
 from emuleak.kernel.signals import ThreadSignals
 from emuleak.machine import Machine
+
+if TYPE_CHECKING:
+    from random import Random
 
 _SYSCALL_LENGTH = 2  # bytes of the SYSCALL instruction: stepping back over it repeats the call
 FUTEX_ANY = 0xFFFF_FFFF
 
 
 class Thread(msgspec.Struct, eq=False):
-    """One thread. `context` holds its registers while it does not run: RIP behind the SYSCALL, RAX still its number."""
+    """One thread. `context` holds its registers while it does not run.
+
+    In a system call RIP is behind the SYSCALL and RAX still its number. Where it was preempted `result` is None.
+    """
 
     tid: int
     number: int = 0  # counts the threads of its process
@@ -39,6 +47,7 @@ class Thread(msgspec.Struct, eq=False):
     )  # events by descriptor of the host's that it waits for
     interrupted: bool = False  # was taken out of a wait to look at its signals
     restarts: bool = False  # whether SA_RESTART applies to the call in which it waits
+    always_again: bool = False  # no handler ends the call in which it waits
     remaining_at: int = 0  # where a sleep that a signal ends writes the time left, or 0
     gone: bool = False  # has ended
     signals: ThreadSignals = msgspec.field(default_factory=ThreadSignals)
@@ -58,7 +67,9 @@ class Thread(msgspec.Struct, eq=False):
 class Scheduler:
     """Owner of the threads: the running one, those that could run, those that wait."""
 
-    def __init__(self, machine: Machine, first_tid: int, new_id: Callable[[], int]) -> None:
+    def __init__(
+        self, machine: Machine, first_tid: int, new_id: Callable[[], int], chance: "Random | None" = None
+    ) -> None:
         self._machine = machine
         self.current = Thread(first_tid)
         self.new_tid = new_id
@@ -69,6 +80,7 @@ class Scheduler:
         self.ended: list[tuple[int, int]] = []  # of each thread that has: its last stack pointer, its clear_tid
         self.before_switch: Callable[[], None] = lambda: None
         self.after_switch: Callable[[int], None] = lambda _number: None
+        self.preemption = Preemption(machine, chance)
         self._newborn: list[tuple[Thread, int, int | None]] = []
 
     def begin(self, thread: Thread | None = None) -> None:
@@ -127,15 +139,23 @@ class Scheduler:
         thread.deadline, thread.timeout, thread.restarts = deadline, timeout, restarts
         self._park()
 
-    def give_way(self) -> None:
-        """Let the others run first; the call in progress returns 0."""
-        self.current.result = 0
+    def give_way(self, result: int = 0) -> None:
+        """Let the others run first; the call in progress returns `result`."""
+        self.current.result = result
+        self.preemption.gave_way(self.current.tid)
         self.runnable.append(self.current)
         self._leave()
 
     def retry(self, *, restarts: bool) -> None:
         """Let the others run first, then make the same system call again; `restarts` as for `park`."""
         self.current.result, self.current.repeats, self.current.restarts = None, True, restarts
+        self.runnable.append(self.current)
+        self._leave()
+
+    def preempt(self) -> None:
+        """Let the others run first: the running thread stands between two instructions, in no system call."""
+        self.current.result = None
+        self.preemption.gave_way(self.current.tid)
         self.runnable.append(self.current)
         self._leave()
 
@@ -148,6 +168,7 @@ class Scheduler:
         """Make a new thread runnable: a copy of the running one with another stack and thread pointer."""
         # The CPU's state is whole only when it stands still: inside the call RIP is not yet behind it.
         self._newborn.append((thread, stack, tls))
+        self.preemption.begin()
         self._machine.stop()
 
     def pause(self, *, last: bool = False) -> None:
@@ -238,7 +259,8 @@ class Scheduler:
 
     def resume(self, progress: int, now: int) -> None:
         """Put the next such thread on the CPU."""
-        thread = self.current = next(each for each in self.runnable if _may_run(each, progress, now))
+        ready = [thread for thread in self.runnable if _may_run(thread, progress, now)]
+        thread = self.current = ready[self.preemption.chosen([thread.tid for thread in ready])]
         self.runnable.remove(thread)
         self._machine.restore(thread.context)
         self.after_switch(thread.number)

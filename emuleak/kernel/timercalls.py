@@ -39,6 +39,13 @@ def _write(kernel: "Kernel", address: int, timer: tuple[int, int], unit: int) ->
     kernel.memory.write(address, _ITIMER.pack(*fields))
 
 
+def _set(kernel: "Kernel", timer: Timer, due: int | None, interval: int) -> None:
+    """Arm or disarm a timer; while one is armed the time must go on in a program that only computes."""
+    timer.set(due, interval)
+    if due is not None:
+        kernel.threads.preemption.begin()
+
+
 # ---- alarm, setitimer
 
 
@@ -47,7 +54,7 @@ def alarm(kernel: "Kernel", seconds: UInt) -> int:
     """alarm(2): the seconds that were left, rounded to the nearest but never to 0."""
     timer = kernel.timers.interval_timers[ITIMER_REAL]
     left = timer.left(kernel.clock)
-    timer.set(timer.now(kernel.clock) + seconds * _NS if seconds else None, 0)
+    _set(kernel, timer, timer.now(kernel.clock) + seconds * _NS if seconds else None, 0)
     return max(1, (left + _NS // 2) // _NS) if left else 0
 
 
@@ -72,7 +79,7 @@ def setitimer(kernel: "Kernel", which: Int, new_value: Pointer, old_value: Point
     interval, value = _read(kernel, new_value, _US) if new_value else (0, 0)
     timer = _interval_timer(kernel, which)
     old = timer.interval, timer.left(kernel.clock)
-    timer.set(timer.now(kernel.clock) + value if value else None, interval)
+    _set(kernel, timer, timer.now(kernel.clock) + value if value else None, interval)
     if old_value:
         _write(kernel, old_value, old, _US)
     return 0
@@ -134,7 +141,7 @@ def timer_settime(kernel: "Kernel", timerid: Int, flags: Int, new_value: Pointer
     start = timer.now(clock)
     if flags & _TIMER_ABSTIME:
         start = -clock.start_ns if timer.realtime else 0
-    timer.set(start + value if value else None, interval)
+    _set(kernel, timer, start + value if value else None, interval)
     if old_value:
         _write(kernel, old_value, old, 1)
     return 0

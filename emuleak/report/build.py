@@ -11,7 +11,7 @@ from emuleak.findings.frames import Symbolizer
 from emuleak.findings.leaks import leaks
 from emuleak.findings.misuse import Misuses
 from emuleak.kernel.core import Ending, Kernel
-from emuleak.kernel.signals import name_of
+from emuleak.kernel.signals import SIGILL, name_of
 from emuleak.loader import Process
 from emuleak.report.document import Exit, HeapSummary, Report, Sample
 from emuleak.report.remains import Remains
@@ -45,10 +45,15 @@ def build(
     verdicts = remains.verdicts() if log.live or log.declared else ()
     lost = leaks(verdicts, symbolizer, remains.reasons, library_stacks=library_stacks, threads=threads)
     counts = log.counts
+    exit_ = (
+        _deadlock(ending, kernel, process, log, unwinder, symbolizer)
+        if ending.deadlock
+        else _exit(ending, kernel, unwinder, symbolizer)
+    )
     return Report(
         program=process.program.path,
         arguments=tuple(argv[1:]),
-        exit=_exit(ending, kernel, unwinder, symbolizer),
+        exit=exit_,
         heap=HeapSummary(
             allocs=counts.allocs,
             frees=counts.frees,
@@ -57,9 +62,7 @@ def build(
             in_use_bytes=counts.in_use_bytes,
             in_use_blocks=counts.in_use_blocks,
         ),
-        incomplete=tuple(
-            what if times == 1 else f"{what} ({times} times)" for what, times in kernel.incomplete.items()
-        ),
+        incomplete=_incomplete(kernel, exit_),
         growth=tuple(Sample(*sample) for sample in log.growth.samples()) or UNSET,
         findings=(*misuses, *lost),
     )
@@ -77,6 +80,26 @@ def _exit(ending: Ending, kernel: Kernel, unwinder: Unwinder, symbolizer: Symbol
         address=UNSET if ending.address is None else hex(ending.address),
         stack=_crash_stack(kernel, unwinder, symbolizer, exact=ending.address is not None),
     )
+
+
+def _incomplete(kernel: Kernel, exit_: Exit) -> tuple[str, ...]:
+    """What could not be emulated; first of it an instruction of which the program died."""
+    lines = [what if times == 1 else f"{what} ({times} times)" for what, times in kernel.incomplete.items()]
+    if exit_.signal == SIGILL and exit_.stack is not UNSET:
+        from emuleak.report.lacking import lacking  # noqa: PLC0415 - few programs come to that
+
+        if line := lacking(kernel, exit_.stack):
+            lines.insert(0, line)
+    return tuple(lines)
+
+
+def _deadlock(
+    ending: Ending, kernel: Kernel, process: Process, log: "Log", unwinder: Unwinder, symbolizer: Symbolizer
+) -> Exit:
+    from emuleak.report.standstill import standstill  # noqa: PLC0415 - few programs come to that
+
+    threads = tuple(standstill(kernel, process, log, unwinder, symbolizer))
+    return Exit(code=None, signal=None, stopped=ending.stopped, threads=threads)
 
 
 def _crash_stack(kernel: Kernel, unwinder: Unwinder, symbolizer: Symbolizer, *, exact: bool) -> tuple[Frame, ...]:

@@ -3,7 +3,7 @@
 `emuleak-report/1` history
     1   the first: program, exit, heap, incomplete, findings;
         later: growth, suppressed, unused_suppressions, baseline; of a finding offset, maker, releaser, thread, chain,
-        baseline, process
+        baseline, process; of the exit threads; schedule_seed
 """
 
 import msgspec
@@ -26,7 +26,16 @@ __all__ = [
     "Sample",
     "Standing",
     "Suppressed",
+    "WaitingThread",
 ]
+
+
+class WaitingThread(msgspec.Struct, frozen=True, kw_only=True):
+    """A thread in a deadlock, counted from 0: what it waits for, in words, and where."""
+
+    thread: int
+    waits_for: str
+    stack: tuple[Frame, ...]
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +43,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
 
     A crash names the signal, the address whose access failed (hexadecimal) and the stack at that moment.
     `stopped` is set when emuleak ended the run: which budget ran out, or that the user interrupted it.
+    `threads` are those of a program in a deadlock.
     """
 
     code: int | None
@@ -42,6 +52,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     address: str | UnsetType = UNSET
     stopped: str | UnsetType = UNSET
     stack: tuple[Frame, ...] | UnsetType = UNSET
+    threads: tuple[WaitingThread, ...] | UnsetType = UNSET
 
 
 class HeapSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,11 +95,15 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a run found. Two runs of the same program on the same input give the same bytes."""
+    """All that a run found. Two runs of the same program on the same input give the same bytes.
+
+    `schedule_seed` is there where threads were switched by chance.
+    """
 
     schema: str = SCHEMA
     program: str
     arguments: tuple[str, ...] = ()
+    schedule_seed: int | UnsetType = UNSET
     exit: Exit
     heap: HeapSummary
     incomplete: tuple[str, ...] = ()

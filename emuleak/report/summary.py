@@ -6,7 +6,7 @@ from msgspec import UNSET
 
 from emuleak.report.document import Baseline, Exit, Finding, HeapSummary, Report
 from emuleak.report.findingtext import FindingText
-from emuleak.report.paper import Paper, wrapped
+from emuleak.report.paper import Paper, clean, wrapped
 from emuleak.report.verdict import LEAK_KINDS, Total, Totals, amount, is_crash, is_leak, number, signal_name
 
 _NULL_PAGE = 4096
@@ -62,6 +62,9 @@ def _width(title: str, figures: Sequence[int]) -> int:
 
 def write_ending(report: Report, paper: Paper, text: FindingText) -> None:
     """How the program ended, unless it ended well."""
+    if report.schedule_seed is not UNSET:
+        paper.gap()
+        paper.line((f"Threads were switched by chance; --schedule-seed {report.schedule_seed} repeats it.", "quiet"))
     ending = ending_text(report.exit)
     if not ending:
         return
@@ -70,6 +73,12 @@ def write_ending(report: Report, paper: Paper, text: FindingText) -> None:
         paper.line((line, "warn"))
     if report.exit.stack is not UNSET:
         text.write_stack(report.exit.stack)
+    if report.exit.threads is not UNSET:
+        for thread in report.exit.threads:
+            paper.gap()
+            for line in wrapped(f"Thread {thread.thread} waits for {clean(thread.waits_for)}:"):
+                paper.line((line, "warn"))
+            text.write_stack(thread.stack)
 
 
 def ending_text(exit_: Exit) -> str:

@@ -211,7 +211,7 @@ def _news(report: Report) -> str:
 
 def _ending(exit_: Exit) -> str:
     if exit_.stopped is not UNSET:
-        return "stopped early"
+        return "stopped early" if exit_.threads is UNSET else "deadlock"
     if exit_.signal is None:
         return ""
     return f"{'crashed with' if is_crash(exit_) else 'ended by'} {signal_name(exit_)}"
