@@ -131,6 +131,8 @@ class Books:
     def close(self) -> None:
         """Let go of everything: the parts refer to each other in circles."""
         self.inherited.clear()
+        self.log.settle()
+        self.log.settle = lambda: None
         for part in (self.process, self.heap, self.gate, self.unwinder, self._moments, self._breakpoints):
             vars(part).clear()
         if self.listener is not None:

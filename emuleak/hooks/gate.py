@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
+from emuleak.batch import Batch
 from emuleak.errors import MachineFailure
 from emuleak.events import (
     FAMILY_BY_CODE,
@@ -22,7 +23,6 @@ from emuleak.events import (
     THREAD_SHIFT,
     Call,
     Op,
-    Record,
     Stack,
     return_addresses,
 )
@@ -60,7 +60,6 @@ _SAVED: Final = struct.Struct("<6Q")
 _REST: Final = struct.Struct("<5Q")
 _WORD: Final = struct.Struct("<Q")
 _RULE: Final = struct.Struct("<QQ")
-_FOUR_WORDS: Final = struct.Struct("<4Q")
 _NO_CODE: Final = 1  # an address at which none lies
 # Rules that the stub can follow have offsets within these bounds: what it reads then is part of the stack.
 _LARGEST_FROM_RBP: Final = 16
@@ -84,7 +83,7 @@ class Ledger(Protocol):
         Raises Fault for an address of the guest's that cannot be written.
         """
 
-    def take(self, _calls: Sequence[Record], /) -> None:
+    def take(self, _calls: Batch, /) -> None:
         """Take note of calls that the stub has served, in their order."""
 
     def reserve(self, _size: int, _count: int, /) -> Sequence[int]:
@@ -206,11 +205,7 @@ class Gate:
         area = bytes(data[_STACKS - stub.DATA : max(self._get(stub.STACKS_AT), _STACKS) - stub.DATA])
         self._put(stub.RING_AT, _RING)
         self._put(stub.STACKS_AT, _STACKS)
-        calls = [
-            (word, address, area[start - _STACKS : end - _STACKS])
-            for word, address, start, end in _FOUR_WORDS.iter_unpack(records)
-        ]
-        self.ledger.take(calls)
+        self.ledger.take(Batch(records, area, _STACKS))
 
     # ---- the trap
 

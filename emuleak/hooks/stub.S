@@ -10,10 +10,11 @@
 #
 # A small malloc pops an address from the list of its size class and writes the block's header and red zone; a free
 # checks both and takes a copy of what the block holds. Both write a record of four words (operation, thread and size;
-# address; where its stack starts and ends) and the return addresses of all callers, by the rules of the call-frame
-# information that the table holds. Whatever is out of the ordinary - a size without a list, an empty list, a full
-# ring, a return address that the table does not know, an unknown stack, a damaged block - goes to `slow`, before
-# anything was changed.
+# address; by how much the heap grows; where its stack ends, which starts where the last record's ended) and the return
+# addresses of all callers, by the rules of the call-frame information that the table holds. Whatever is out of the
+# ordinary - a size without a list, an empty list, a full ring, a return address that the table does not know, an unknown
+# stack, a damaged block, one that another family of functions made or of another size than is told - goes to `slow`,
+# before anything was changed.
 #
 # A branch not taken costs the emulator as much as six other instructions, since its blocks of code end there. So
 # several tests are made one wherever arithmetic allows it.
@@ -43,6 +44,7 @@
         .equ STACK_WORDS, 168           # (STACK_HIGH - STACK_LOW) / 8
         .equ CHUNK, 176                 # of the block that is being freed
         .equ SITE, 184                  # which operator new is called (gate.py)
+        .equ FAMILY, 192                # which functions go with this one, << 16 (events.py)
         .equ LISTS, 0x1000              # by size class: address of the next entry of its list
         .equ RULES, 0x2000              # hash table: return address, rule
 
@@ -54,6 +56,9 @@
         .equ MAGIC, 0x5ea1b10c5ea1b10c
         .equ RED, 0xfdfdfdfdfdfdfdfd
         .equ FREED, 0xdddddddddddddddd
+        .equ C, 1 << 16                 # families
+        .equ SINGLE, 2 << 16
+        .equ ARRAY, 3 << 16
 
         .macro entry op
         movabs  r11, DATA
@@ -70,30 +75,33 @@ op_\op:
         jmp     slow
         .endm
 
-        .macro entry_new op
+        .macro entry_new op family
         .balign 64
 op_\op:
         entry   \op
+        mov     qword ptr [r11+FAMILY], \family
         mov     rax, rdi
         jmp     allocate
         .endm
 
-        .macro entry_delete op
+        .macro entry_delete op family
         .balign 64
 op_\op:
         test    rdi, rdi
         jz      free_null
         entry   \op
+        mov     qword ptr [r11+FAMILY], \family
         xor     eax, eax
         jmp     release
         .endm
 
-        .macro entry_sized_delete op
+        .macro entry_sized_delete op family
         .balign 64
 op_\op:
         test    rdi, rdi
         jz      free_null
         entry   \op
+        mov     qword ptr [r11+FAMILY], \family
         mov     rax, rsi
         jmp     release
         .endm
@@ -170,14 +178,13 @@ op_\op:
 9:
         .endm
 
-        # r9 end of the stack, rax operation and size, rsi address
+        # r9 end of the stack, rax operation and size, rsi address, rdi by how much the heap grows
         .macro record
         or      rax, [r11+THREAD]
         mov     r8, [r11+RING]
-        mov     rdx, [r11+STACKS]
         mov     [r8], rax
         mov     [r8+8], rsi
-        mov     [r8+16], rdx
+        mov     [r8+16], rdi
         mov     [r8+24], r9
         mov     [r11+STACKS], r9
         add     r8, 32
@@ -205,6 +212,7 @@ op_\op:
         .endm
 
 malloc: entry   0
+        mov     qword ptr [r11+FAMILY], C
         mov     rax, rdi
 allocate:
         cmp     rax, LARGEST
@@ -219,9 +227,11 @@ allocate:
         jz      slow
         add     rdx, 8
         mov     [r11+LISTS+rcx], rdx
-        mov     rcx, rax                # header: size << 48 | size, disguised by the address
+        mov     rdi, rax
+        mov     rcx, rax                # header: size << 48 | family << 16 | size, disguised by the address
         ror     rcx, 16
         or      rcx, rax
+        or      rcx, [r11+FAMILY]
         xor     rcx, rsi
         movabs  rdx, MAGIC
         xor     rcx, rdx
@@ -241,8 +251,9 @@ allocate:
 free:   test    rdi, rdi
         jz      free_null
         entry   1
+        mov     qword ptr [r11+FAMILY], C
         xor     eax, eax
-release:
+release:                                # rax: the block's size as far as it is told, or 0
         mov     rcx, rdi                # inside the heap, and aligned
         movabs  rdx, HEAP+16
         sub     rcx, rdx
@@ -257,6 +268,14 @@ release:
         movzx   edx, cx
         imul    r8, rdx, 0x10001        # its size is told twice, or somebody wrote there
         xor     r8, rcx
+        mov     r9, [r11+FAMILY]
+        shl     r9, 16
+        xor     r8, r9
+        test    rax, rax
+        cmovz   rax, rdx
+        mov     r9, rax
+        xor     r9, rdx
+        or      r8, r9
         mov     ecx, edx
         cmp     ecx, LARGEST
         ja      slow
@@ -289,8 +308,6 @@ release:
         mov     [r11+CHUNK], rcx
         mov     rdx, [r11+OP]
         shl     rdx, 56
-        shl     rax, 24
-        shr     rax, 24
         or      rax, rdx
         walk
         mov     rsi, [r11+S_RDI]
@@ -315,13 +332,16 @@ release:
         add     r9, 16
         sub     ecx, 16
         jnz     1b
-2:      record
+2:      movzx   edi, ax
+        neg     rdi
+        record
 free_null:
         xor     eax, eax
         leave_clean
 
         .balign 64
 calloc: entry   2
+        mov     qword ptr [r11+FAMILY], C
         mov     rax, rdi
         mul     rsi
         jc      slow
@@ -335,14 +355,14 @@ calloc: entry   2
         entry_trap 8
         entry_trap 9
         entry_trap 10
-        entry_new 11
-        entry_new 12
-        entry_delete 13
-        entry_delete 14
+        entry_new 11 SINGLE
+        entry_new 12 ARRAY
+        entry_delete 13 SINGLE
+        entry_delete 14 ARRAY
         entry_trap 15
         entry_trap 16
-        entry_sized_delete 17
-        entry_sized_delete 18
+        entry_sized_delete 17 SINGLE
+        entry_sized_delete 18 ARRAY
         entry_trap 19
         entry_trap 20
         entry_trap 21
