@@ -10,10 +10,11 @@ from typing import Final, Self
 
 from emuleak.events import OP_SHIFT, RELEASES_BY_CODE, SIZE_MASK, Record
 
-# operation << 56 | thread << 40 | size, address, bytes by which the heap grows, where the stack ends
-_RECORD: Final = struct.Struct("<QQqQ")
+# operation << 56 | thread << 40 | size, address, bytes by which the heap grows, where the stack ends, address >> 4; of
+# the last two the lower half
+_RECORD: Final = struct.Struct("<QQqII")
 _WORDS: Final = _RECORD.size // 8
-_ALIGNED: Final = bytes(range(0, 256, 16))
+_HALF: Final = (1 << 32) - 1
 _RELEASE: Final = bytes(family > 0 for family in RELEASES_BY_CODE)
 _MAKES: Final = bytes(family == 0 for family in RELEASES_BY_CODE)
 
@@ -24,10 +25,10 @@ class Batch:
     Behind the stack of a release stands what the block held.
     """
 
-    __slots__ = ("_area", "_origin", "_records")
+    __slots__ = ("area", "origin", "records")
 
     def __init__(self, records: bytes, area: bytes, origin: int) -> None:
-        self._records, self._area, self._origin = records, area, origin
+        self.records, self.area, self.origin = records, area, origin
 
     @classmethod
     def of(cls, calls: Sequence[Record]) -> Self:
@@ -36,57 +37,63 @@ class Batch:
         for word, address, stack in calls:
             end += len(stack)
             size = word & SIZE_MASK
-            records.append(_RECORD.pack(word, address, -size if _RELEASE[word >> OP_SHIFT] else size, end))
+            growth = -size if _RELEASE[word >> OP_SHIFT] else size
+            records.append(_RECORD.pack(word, address, growth, end, address >> 4 & _HALF))
         return cls(b"".join(records), b"".join([stack for _, _, stack in calls]), 0)
 
     def __len__(self) -> int:
-        return len(self._records) // _RECORD.size
+        return len(self.records) // _RECORD.size
 
     @property
     def weight(self) -> int:
         """How many bytes it takes."""
-        return len(self._records) + len(self._area)
+        return len(self.records) + len(self.area)
 
     def growth(self) -> list[int]:
         """By how many bytes each call made the heap grow: a release by less than none."""
-        return memoryview(self._records).cast("q")[2::_WORDS].tolist()
+        return memoryview(self.records).cast("q")[2::_WORDS].tolist()
 
     def addresses(self) -> list[int]:
         """The address of each call's block."""
-        return memoryview(self._records).cast("Q")[1::_WORDS].tolist()
+        return memoryview(self.records).cast("Q")[1::_WORDS].tolist()
+
+    def units(self) -> list[int]:
+        """The addresses in units of 16 bytes, modulo 2**32: small numbers that tell the heap's blocks apart."""
+        return memoryview(self.records).cast("I")[2 * _WORDS - 1 :: 2 * _WORDS].tolist()
 
     def releases(self) -> bytes:
         """A 1 for each call that released a block, a 0 for each that made one."""
-        return self._records[7 :: _RECORD.size].translate(_RELEASE)
+        return self.records[7 :: _RECORD.size].translate(_RELEASE)
 
     def makes(self) -> bytes:
         """The opposite of `releases`."""
-        return self._records[7 :: _RECORD.size].translate(_MAKES)
+        return self.records[7 :: _RECORD.size].translate(_MAKES)
 
-    def is_aligned(self) -> bool:
-        """Whether every address is a multiple of 16, as it is where no guest wrote to the records."""
-        return not self._records[8 :: _RECORD.size].translate(None, _ALIGNED)
+    def released_at(self, units: Collection[int]) -> list[int]:
+        """The addresses of those released blocks that are among some, given as `units` does."""
+        every = zip(self.addresses(), self.units(), self.releases(), strict=True)
+        return [address for address, unit, release in every if release and unit in units]
 
     def calls(self) -> list[Record]:
         """All calls, as the ledger keeps those of live blocks."""
-        area, origin, start, calls = self._area, self._origin, self._origin, []
-        for word, address, _, end in _RECORD.iter_unpack(self._records):
+        area, origin, start, calls = self.area, self.origin & _HALF, self.origin & _HALF, []
+        for word, address, _, end, _ in _RECORD.iter_unpack(self.records):
             calls.append((word, address, area[start - origin : end - origin]))
             start = end
         return calls
 
-    def made(self, addresses: Collection[int]) -> Iterator[Record]:
-        """The calls that made blocks at some addresses."""
-        area, origin, start = self._area, self._origin, self._origin
-        for word, address, _, end in _RECORD.iter_unpack(self._records):
-            if address in addresses and not _RELEASE[word >> OP_SHIFT]:
+    def made(self, units: Collection[int] | None = None) -> Iterator[Record]:
+        """The calls that made blocks, or of these only those at some addresses, given as `units` does."""
+        area, origin, start = self.area, self.origin & _HALF, self.origin & _HALF
+        for word, address, _, end, unit in _RECORD.iter_unpack(self.records):
+            if (units is None or unit in units) and not _RELEASE[word >> OP_SHIFT]:
                 yield word, address, area[start - origin : end - origin]
             start = end
 
     def released(self) -> Iterator[Record]:
         """The calls that released blocks."""
-        area, origin, start = self._area, self._origin, self._origin
-        for word, address, _, end in _RECORD.iter_unpack(self._records):
+        area, origin, start = self.area, self.origin & _HALF, self.origin & _HALF
+        for word, address, _, end, _ in _RECORD.iter_unpack(self.records):
             if _RELEASE[word >> OP_SHIFT]:
                 yield word, address, area[start - origin : end - origin]
             start = end

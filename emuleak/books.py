@@ -102,6 +102,12 @@ class Books:
         kernel.threads.before_switch = self.gate.drain
         kernel.threads.after_switch = self.gate.thread_runs
 
+    def conclude(self) -> None:
+        """The process has ended: enter its last calls, and look at what is left of the heap."""
+        self.gate.drain()
+        with hooks.inspection(self.kernel.machine, self.kernel.memory) as are_intact:
+            self.heap.check(are_intact)
+
     def write_stderr(self, data: bytes) -> None:
         """Write where the process's own messages go, as long as it has such a place."""
         files = self.kernel.files

@@ -151,12 +151,12 @@ class Heap:
             self._tick = tick + last
             self._grow(peak)
 
-    def check(self) -> None:
-        """At the end: what was changed around live blocks, and in those that were freed."""
+    def check(self, are_intact: Callable[[Batch], bool] | None = None) -> None:
+        """At the end: what was changed around live blocks, and in those that were freed; see Quarantine.damaged."""
         for record in self._placement.suspicious(self._ledger.live.values()):
             for found in self._placement.damage(record):
                 self._damaged(found, block_of(record), NO_STACK, "malloc")
-        for block, found in self.quarantine.damaged():
+        for block, found in self.quarantine.damaged(None, are_intact):
             self._damaged(found, block, NO_STACK, "free")
 
     # ---- the interface of malloc(3), posix_memalign(3), malloc_usable_size(3)

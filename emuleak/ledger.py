@@ -13,9 +13,6 @@ from emuleak.events import OP_SHIFT, RELEASES_BY_CODE, Log, Record
 from emuleak.quarantine import Quarantine
 from emuleak.shelves import Entry
 
-_SHIFT: Final = 4  # blocks start at multiples of 16
-_WIDEST: Final = 1 << 16  # bytes of addresses for each block made: beyond it the marks would take too long to search
-_MADE, _FREED = 1, 2
 # Fewer calls are entered one by one; more bytes of them are not kept.
 _FEW: Final = 256
 _HEAVIEST: Final = 64 << 20
@@ -105,34 +102,23 @@ class Ledger:
         self._quarantine.enter(freed)
 
     def _enter_together(self, batches: list[Batch]) -> bool:
-        """Enter calls whose order need not be known, as no address is made or released twice; False where one is.
-
-        What was made and what was released is marked in a string of bytes, one for each place where a block may start:
-        0.15 us a call, where sets of addresses take 0.3.
-        """
-        every = [(batch.addresses(), batch.releases(), batch.makes()) for batch in batches]
-        made = list(chain.from_iterable([compress(addresses, makes) for addresses, _, makes in every]))
-        freed = list(chain.from_iterable([compress(addresses, releases) for addresses, releases, _ in every]))
-        low, high = min(chain(made, freed)), max(chain(made, freed))
-        if high - low > _WIDEST * len(freed) or not all(batch.is_aligned() for batch in batches):
+        """Enter calls whose order need not be known, as no address is made or released twice; False where one is."""
+        every = [(batch.units(), batch.releases(), batch.makes()) for batch in batches]
+        made = list(chain.from_iterable([compress(units, makes) for units, _, makes in every]))
+        freed = list(chain.from_iterable([compress(units, releases) for units, releases, _ in every]))
+        left, live = set(made), self._live
+        earlier: list[int] = []
+        if len(left) < len(made):
             return False
-        marks, live = bytearray(((high - low) >> _SHIFT) + 1), self._live
-        for address in made:
-            marks[(address - low) >> _SHIFT] = _MADE
-        earlier = [address for address in freed if not marks[(address - low) >> _SHIFT]]
-        is_known = marks.count(_MADE) == len(made) and self._has_none(made) and live.keys() >= set(earlier)
-        for address in freed:
-            marks[(address - low) >> _SHIFT] = _FREED
-        if not is_known or marks.count(_FREED) < len(freed):
-            return False
+        left.difference_update(freed)
+        if len(made) - len(left) < len(freed):
+            before = set(freed).difference(made)
+            earlier = [address for batch in batches for address in batch.released_at(before)]
+            if len(made) - len(left) + len(before) < len(freed) or not all(address in live for address in earlier):
+                return False
         self._quarantine.enter_era(batches, {address: live.pop(address) for address in earlier})
-        if marks.count(_MADE):
-            left = {address for address in made if marks[(address - low) >> _SHIFT] == _MADE}
-            for batch in batches:
-                live.update({record[1]: record for record in batch.made(left)})
+        if left:
+            for batch, (units, _, _) in zip(batches, every, strict=True):
+                if not left.isdisjoint(units):
+                    live.update({record[1]: record for record in batch.made(left)})
         return True
-
-    def _has_none(self, made: list[int]) -> bool:
-        """Whether no block that is live is among them."""
-        live = self._live
-        return live.keys().isdisjoint(made)

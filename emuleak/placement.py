@@ -88,7 +88,8 @@ class Placement:
         for first, last in _side_by_side(places, len(image)):
             self._memory.poke(places[first], image * (last - first))
         addresses = [place + LEAD for place in places]
-        self._spilled.difference_update(addresses)
+        if self._spilled:
+            self._spilled.difference_update(addresses)
         return addresses
 
     def stretch(self, record: Record) -> int:
@@ -181,6 +182,8 @@ class Placement:
 
 def _side_by_side(places: list[int], step: int) -> Iterator[tuple[int, int]]:
     """The runs of places that follow each other at distances of `step`, as positions."""
+    if places and places == list(range(places[0], places[0] + step * len(places), step)):
+        return iter([(0, len(places))])
     gaps = [position for position in range(1, len(places)) if places[position] - places[position - 1] != step]
     return pairwise([0, *gaps, len(places)]) if places else iter(())
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, compress, islice
 
 from emuleak.batch import Batch
-from emuleak.events import SIZE_MASK, Record
+from emuleak.events import NO_STACK, SIZE_MASK, Record
 
 Entry = tuple[Record, bytes]
 """A freed block's record; the freeing stack, and behind it what was kept: the stub writes them in one string."""
@@ -26,10 +26,10 @@ class Era:
     def record(self, address: int) -> Record:
         """Of the block at an address that one of the batches released."""
         if self._made is None:
-            released = set().union(*(batch.addresses() for batch in self._batches)) - self._earlier.keys()
-            self._made = {record[1]: record for batch in self._batches for record in batch.made(released)}
+            self._made = {record[1]: record for batch in self._batches for record in batch.made()}
             self._made.update(self._earlier)
-        return self._made[address]
+        # None only where a guest that wrote to the gate's data frees what never was.
+        return self._made.get(address) or (0, address, NO_STACK)
 
 
 class Loose:
@@ -84,6 +84,11 @@ class Packed:
         self._era, self._batch = era, batch
         self._first = first
         self._last = batch.releases().count(1) if last is None else last
+
+    @property
+    def whole(self) -> Batch | None:
+        """The batch, if all blocks that it released are here."""
+        return self._batch if len(self) == self._batch.releases().count(1) else None
 
     def copy(self) -> "Packed":
         """See Loose."""

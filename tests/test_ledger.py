@@ -156,6 +156,9 @@ def test_a_batch_is_its_calls(calls: list[Record]) -> None:
     assert len(batch) == len(calls)
     assert batch.addresses() == [address for _, address, _ in calls]
     assert list(batch.released()) == released
-    assert list(batch.made({address for _, address, _ in calls})) == [call for call in calls if call not in released]
+    assert batch.units() == [address >> 4 & 0xFFFF_FFFF for _, address, _ in calls]
+    assert list(batch.made()) == [call for call in calls if call not in released]
+    for unit in set(batch.units()):
+        assert list(batch.made({unit})) == [call for call in batch.made() if call[1] >> 4 & 0xFFFF_FFFF == unit]
+        assert batch.released_at({unit}) == [at for _, at, _ in released if at >> 4 & 0xFFFF_FFFF == unit]
     assert batch.growth() == [(-1 if call in released else 1) * (call[0] & SIZE_MASK) for call in calls]
-    assert batch.is_aligned() == all(address % 16 == 0 for _, address, _ in calls)

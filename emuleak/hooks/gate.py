@@ -45,11 +45,8 @@ from emuleak.memory import (
 _REACH: Final = (1 << 31) - (1 << 20)
 _MAX_COPIES: Final = 64
 
-# Behind the stub's own tables: the ring, the return addresses of its records, the lists of free blocks.
-_RING: Final = stub.DATA + 0x2_0000
-_RECORDS: Final = 2048
-_STACKS: Final = stub.DATA + 0x4_0000
-_STACKS_SIZE: Final = 0x8_0000
+_CODE: Final = stub.CODE[: stub.INSPECT]
+# Behind the stub's own data: the lists of free blocks.
 _LISTS: Final = stub.DATA + 0x10_0000
 _LIST_SIZE: Final = 0x4000  # bytes: 2,047 addresses and the 0 that ends them
 _CLASSES: Final = (stub.LARGEST + 23 >> 4) + 1
@@ -68,7 +65,7 @@ _LARGEST_FROM_RSP: Final = 1 << 24
 # [r11+SITE], index; jmp entry. They lie behind the stub's code, in its copies.
 _NOTE: Final = struct.Struct("<2sQ3sII1si")
 _NOTE_SIZE: Final = 32
-_FIRST_NOTE: Final = len(stub.CODE) + _NOTE_SIZE - 1 & -_NOTE_SIZE
+_FIRST_NOTE: Final = len(_CODE) + _NOTE_SIZE - 1 & -_NOTE_SIZE
 _NEWS: Final = frozenset(
     code for code in range(len(OPS)) if FAMILY_BY_CODE[code] != FAMILY_BY_CODE[0] and not RELEASES_BY_CODE[code]
 )
@@ -185,7 +182,7 @@ class Gate:
 
     def trap_always(self) -> None:
         """Let no call pass by Python, so that each is heard of as it happens."""
-        self._put(stub.RING_END_AT, _RING)
+        self._put(stub.RING_END_AT, stub.RING)
 
     def forget_rules(self) -> None:
         """Return addresses may mean something else now: a module came or went."""
@@ -198,14 +195,14 @@ class Gate:
         """Tell the ledger of the calls that the stub served since the last time."""
         self._originals.put_hooks_back()
         data = self._data
-        used = min(max(self._get(stub.RING_AT) - _RING, 0), _RECORDS * stub.RECORD) // stub.RECORD * stub.RECORD
+        used = min(max(self._get(stub.RING_AT) - stub.RING, 0), stub.RECORDS * stub.RECORD) // stub.RECORD * stub.RECORD
         if not used:
             return
-        records = bytes(data[_RING - stub.DATA : _RING - stub.DATA + used])
-        area = bytes(data[_STACKS - stub.DATA : max(self._get(stub.STACKS_AT), _STACKS) - stub.DATA])
-        self._put(stub.RING_AT, _RING)
-        self._put(stub.STACKS_AT, _STACKS)
-        self.ledger.take(Batch(records, area, _STACKS))
+        records = bytes(data[stub.RING - stub.DATA : stub.RING - stub.DATA + used])
+        area = bytes(data[stub.STACKS - stub.DATA : max(self._get(stub.STACKS_AT), stub.STACKS) - stub.DATA])
+        self._put(stub.RING_AT, stub.RING)
+        self._put(stub.STACKS_AT, stub.STACKS)
+        self.ledger.take(Batch(records, area, stub.STACKS))
 
     # ---- the trap
 
@@ -239,7 +236,7 @@ class Gate:
 
     def _prepare(self, op: int, first: int, second: int, sp: int, stack: Stack) -> None:
         """Give the stub what it lacked, so that the next call like this one need not trap."""
-        if op not in stub.SERVED or self._get(stub.RING_END_AT) == _RING:
+        if op not in stub.SERVED or self._get(stub.RING_END_AT) == stub.RING:
             return
         size = first * second if op == stub.CALLOC else first
         if op in stub.ALLOCATES and size > stub.LARGEST:
@@ -292,7 +289,7 @@ class Gate:
             raise MachineFailure(f"no room for another copy of the stub near {site:#x}")
         copy = self._place(site)
         self._memory.map(Region(copy, copy + PAGE, READ | EXEC, "gate"))
-        self._memory.poke(copy, stub.CODE)
+        self._memory.poke(copy, _CODE)
         self._copies[copy] = _FIRST_NOTE
         return copy
 
@@ -310,10 +307,10 @@ class Gate:
 
     def _fill_header(self) -> None:
         self.forget_rules()
-        self._put(stub.RING_AT, _RING)
-        self._put(stub.RING_END_AT, _RING + _RECORDS * stub.RECORD)
-        self._put(stub.STACKS_AT, _STACKS)
-        self._put(stub.STACKS_END_AT, _STACKS + _STACKS_SIZE - 8 * stub.MAX_FRAMES - stub.LARGEST)
+        self._put(stub.RING_AT, stub.RING)
+        self._put(stub.RING_END_AT, stub.RING + stub.RECORDS * stub.RECORD)
+        self._put(stub.STACKS_AT, stub.STACKS)
+        self._put(stub.STACKS_END_AT, stub.STACKS + stub.STACKS_SIZE - 8 * stub.MAX_FRAMES - stub.LARGEST)
         for class_ in range(_CLASSES):
             self._put(stub.LISTS_AT + 8 * class_, _LISTS + class_ * _LIST_SIZE)
 

@@ -10,9 +10,9 @@
 #
 # A small malloc pops an address from the list of its size class and writes the block's header and red zone; a free
 # checks both and takes a copy of what the block holds. Both write a record of four words (operation, thread and size;
-# address; by how much the heap grows; where its stack ends, which starts where the last record's ended) and the return
-# addresses of all callers, by the rules of the call-frame information that the table holds. Whatever is out of the
-# ordinary - a size without a list, an empty list, a full ring, a return address that the table does not know, an unknown
+# address; by how much the heap grows; half a word each where its stack ends, which starts where the last record's ended,
+# and which multiple of 16 the address is) and the return addresses of all callers, by the rules of the call-frame
+# information that the table holds. Whatever is out of the ordinary - a size without a list, an empty list, a full ring, a return address that the table does not know, an unknown
 # stack, a damaged block, one that another family of functions made or of another size than is told - goes to `slow`,
 # before anything was changed.
 #
@@ -46,6 +46,8 @@
         .equ SITE, 184                  # which operator new is called (gate.py)
         .equ FAMILY, 192                # which functions go with this one, << 16 (events.py)
         .equ LISTS, 0x1000              # by size class: address of the next entry of its list
+        .equ RECORDS, 0x20000           # the ring
+        .equ RELEASES, 0x66002          # a bit for each operation that is served and frees
         .equ RULES, 0x2000              # hash table: return address, rule
 
         .equ LARGEST, 1000              # bytes; beyond it a call traps
@@ -185,7 +187,10 @@ op_\op:
         mov     [r8], rax
         mov     [r8+8], rsi
         mov     [r8+16], rdi
-        mov     [r8+24], r9
+        mov     [r8+24], r9d
+        mov     rdx, rsi
+        shr     rdx, 4
+        mov     [r8+28], edx
         mov     [r11+STACKS], r9
         add     r8, 32
         mov     [r11+RING], r8
@@ -389,3 +394,58 @@ slow:   mov     [r11+S_RSP], rsp
         mov     dword ptr [r11+ERRNO], 0
         pop     rax
         leave_clean
+
+        # Not a part of the stub: at the end it looks at blocks that were freed (inspection.py), from a page that no guest
+        # could write to. The ring holds the records of their batch again. r8 tells how far it came: to the first record
+        # whose block was changed since, or to the end of all.
+        .balign 64
+inspect:
+        movabs  r11, DATA
+        lea     r8, [r11+RECORDS]
+1:      cmp     r8, [r11+RING]
+        jae     9f
+        movzx   ecx, byte ptr [r8+7]
+        mov     eax, RELEASES
+        bt      eax, ecx
+        jnc     5f
+        mov     rdi, [r8+8]
+        mov     esi, [r8+24]            # what it held ends there
+        or      rsi, r11
+        movzx   ecx, word ptr [r8]
+        add     ecx, 23
+        chunk_size
+        sub     rsi, rcx
+        movabs  r10, RED
+        movabs  r9, FREED
+        xor     r9, [rdi-8]
+        mov     rdx, [rdi-16]
+        xor     rdx, r10
+        or      r9, rdx
+        mov     rdx, [rdi+rcx-8]
+        xor     rdx, r10
+        or      r9, rdx
+        mov     rdx, [rdi+rcx]
+        xor     rdx, r10
+        or      r9, rdx
+        mov     rdx, [rdi+rcx+8]
+        xor     rdx, r10
+        or      r9, rdx
+        mov     rdx, [rdi]
+        xor     rdx, [rsi+8]
+        or      r9, rdx
+        sub     ecx, 16
+2:      mov     rdx, [rdi+8]
+        xor     rdx, [rsi+16]
+        or      r9, rdx
+        mov     rdx, [rdi+16]
+        xor     rdx, [rsi+24]
+        or      r9, rdx
+        add     rdi, 16
+        add     rsi, 16
+        sub     ecx, 16
+        jnz     2b
+        test    r9, r9
+        jnz     9f
+5:      add     r8, 32
+        jmp     1b
+9:      int     0x82
