@@ -6,6 +6,7 @@ packed words, a translated string, a sum are made in C, at 10 to 30 ns a call; a
 
 import struct
 from collections.abc import Collection, Iterator, Sequence
+from itertools import compress
 from typing import Final, Self
 
 from emuleak.events import OP_SHIFT, RELEASES_BY_CODE, SIZE_MASK, Record
@@ -90,10 +91,15 @@ class Batch:
                 yield word, address, area[start - origin : end - origin]
             start = end
 
-    def released(self) -> Iterator[Record]:
-        """The calls that released blocks."""
-        area, origin, start = self.area, self.origin & _HALF, self.origin & _HALF
-        for word, address, _, end, _ in _RECORD.iter_unpack(self.records):
+    def released(self, first: int = 0, last: int | None = None) -> Iterator[Record]:
+        """The calls that released blocks, or of these those from the `first` to before the `last`."""
+        places = list(compress(range(len(self)), self.releases()))[first:last]
+        if not places:
+            return
+        low, area, origin = places[0] * _RECORD.size, self.area, self.origin & _HALF
+        start = _RECORD.unpack_from(self.records, low - _RECORD.size)[3] if low else origin
+        records = memoryview(self.records)[low : (places[-1] + 1) * _RECORD.size]
+        for word, address, _, end, _ in _RECORD.iter_unpack(records):
             if _RELEASE[word >> OP_SHIFT]:
                 yield word, address, area[start - origin : end - origin]
             start = end

@@ -39,6 +39,7 @@ from emuleak.memory import HEAP_BASE, HEAP_SIZE, PAGE, AddressSpace
 from emuleak.placement import Placement
 from emuleak.quarantine import Quarantine
 from emuleak.redzones import Damage
+from emuleak.shelves import Packed
 
 _EINVAL: Final = 22
 _ENOMEM: Final = 12
@@ -344,8 +345,7 @@ class Heap:
         for block, found in self.quarantine.damaged(gone):
             self._damaged(found, block, NO_STACK, "free")
         for shelf in gone:
-            for address in shelf.addresses():
-                self._placement.release(address)
+            self._placement.release(shelf.addresses(), small=isinstance(shelf, Packed))
 
     # ---- misuse
 

@@ -1,7 +1,7 @@
 """Where blocks lie: a policy's places, each with a block in it and red zones around that."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Final
@@ -85,8 +85,9 @@ class Placement:
         """Addresses of up to `count` blocks of `size` usable bytes, to be given out later: clear, red zones laid."""
         places = self.policy.reserve(LEAD + size + TAIL - GAP, count)
         image = blank(size)
-        for first, last in _side_by_side(places, len(image)):
-            self._memory.poke(places[first], image * (last - first))
+        in_order = sorted(places)
+        for first, last in _side_by_side(in_order, len(image)):
+            self._memory.poke(in_order[first], image * (last - first))
         addresses = [place + LEAD for place in places]
         if self._spilled:
             self._spilled.difference_update(addresses)
@@ -168,16 +169,21 @@ class Placement:
         self._spilled.discard(address)
         lay_freed(self._memory, address, usable_size(record[0] & SIZE_MASK))
 
-    def release(self, address: int) -> None:
-        """Nobody needs to know any more what was at an address: it may be given out again."""
-        place = address - self._leads.pop(address, LEAD)
-        try:
-            room = self.policy.usable_size(place)
-        except KeyError:
-            return  # a block that only a guest which wrote to the gate's data spoke of
-        if room >= _LARGE:
-            self._memory.clear(place, room)
-        self.policy.free(place)
+    def release(self, addresses: Sequence[int], *, small: bool) -> None:
+        """Nobody needs to know any more what was at some addresses: they may be given out again.
+
+        `small`: the stub served them all. An address that is none is one of which a guest spoke that wrote to the
+        gate's data.
+        """
+        if small and self._leads.keys().isdisjoint(addresses):
+            self.policy.free_all([address - LEAD for address in addresses])
+            return
+        for address in addresses:
+            place = address - self._leads.pop(address, LEAD)
+            with suppress(KeyError):
+                if (room := self.policy.usable_size(place)) >= _LARGE:
+                    self._memory.clear(place, room)
+            self.policy.free_all([place])
 
 
 def _side_by_side(places: list[int], step: int) -> Iterator[tuple[int, int]]:

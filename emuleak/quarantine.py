@@ -145,7 +145,8 @@ class Quarantine:
         for shelf in self._shelves if shelves is None else shelves:
             if are_intact and isinstance(shelf, Packed) and (batch := shelf.whole) and are_intact(batch):
                 continue
-            for address, size, rest in shelf.held():
+            for word, address, rest in shelf.held():
+                size = word & SIZE_MASK
                 if size <= LARGEST_TOLD:
                     at, room = address - HEAP_BASE, usable[size]
                     if heap[at - LEAD : at + room + TAIL] == _BEFORE + rest[-room:] + _BEHIND:

@@ -57,10 +57,10 @@ class Loose:
         """Where they are."""
         return [record[1] for record, _ in self.entries]
 
-    def held(self) -> Iterator[tuple[int, int, bytes]]:
-        """Address, size, and what an entry has besides the record."""
+    def held(self) -> Iterator[Record]:
+        """A word with the size, the address, and what an entry has besides the record."""
         for (word, address, _), rest in self.entries:
-            yield address, word & SIZE_MASK, rest
+            yield word, address, rest
 
     def entry_of(self, address: int, rest: bytes) -> Entry:
         """The entry of which `held` told."""
@@ -98,7 +98,7 @@ class Packed:
         return self._last - self._first
 
     def __iter__(self) -> Iterator[Entry]:
-        for _, address, rest in islice(self._batch.released(), self._first, self._last):
+        for _, address, rest in self.held():
             yield self._era.record(address), rest
 
     @property
@@ -111,14 +111,13 @@ class Packed:
         every = compress(self._batch.addresses(), self._batch.releases())
         return list(islice(every, self._first, self._last))
 
-    def held(self) -> Iterator[tuple[int, int, bytes]]:
+    def held(self) -> Iterator[Record]:
         """See Loose."""
-        for word, address, rest in islice(self._batch.released(), self._first, self._last):
-            yield address, word & SIZE_MASK, rest
+        return self._batch.released(self._first, self._last)
 
     def entry(self, address: int) -> Entry:
         """The entry of the block at an address."""
-        rest = next(rest for at, _, rest in self.held() if at == address)
+        rest = next(rest for _, at, rest in self.held() if at == address)
         return self._era.record(address), rest
 
     def entry_of(self, address: int, rest: bytes) -> Entry:

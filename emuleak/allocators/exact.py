@@ -7,6 +7,7 @@ that grows and grows by realloc finds the places of its forerunners.
 """
 
 from bisect import bisect_right
+from collections.abc import Iterable
 
 from emuleak.allocators.base import ALIGNMENT, GAP, Allocator
 
@@ -76,18 +77,33 @@ class ExactFit(Allocator):
         del self._placed[address]
         self._bins.setdefault(wanted, []).append(address)
 
+    def free_all(self, addresses: Iterable[int]) -> None:
+        """See Allocator."""
+        placed, bins = self._placed, self._bins
+        for address in addresses:
+            if address not in placed:
+                self._spell_out(address)
+            if (wanted := placed.pop(address, None)) is not None:
+                if wanted not in bins:
+                    bins[wanted] = []
+                bins[wanted].append(address)
+
     def usable_size(self, address: int) -> int:
         """See Allocator."""
         return self._wanted(address)[0]
 
     def _wanted(self, address: int) -> tuple[int, int]:
         if address not in self._placed:
-            index = bisect_right(self._starts, address) - 1
-            if index >= 0 and address in self._reserved[index][0]:
-                addresses, wanted = self._reserved.pop(index)
-                del self._starts[index]
-                self._placed.update(dict.fromkeys(addresses, wanted))
+            self._spell_out(address)
         return self._placed[address]
+
+    def _spell_out(self, address: int) -> None:
+        """Enter what was reserved together with an address."""
+        index = bisect_right(self._starts, address) - 1
+        if index >= 0 and address in self._reserved[index][0]:
+            addresses, wanted = self._reserved.pop(index)
+            del self._starts[index]
+            self._placed.update(dict.fromkeys(addresses, wanted))
 
     def _place(self, wanted: tuple[int, int]) -> int:
         bin_ = self._bins.get(wanted)
