@@ -6,7 +6,7 @@ packed words, a translated string, a sum are made in C, at 10 to 30 ns a call; a
 
 import struct
 from collections.abc import Collection, Iterator, Sequence
-from itertools import compress
+from itertools import compress, islice
 from typing import Final, Self
 
 from emuleak.events import OP_SHIFT, RELEASES_BY_CODE, SIZE_MASK, Record
@@ -21,15 +21,15 @@ _MAKES: Final = bytes(family == 0 for family in RELEASES_BY_CODE)
 
 
 class Batch:
-    """Some calls in their order: records of fixed size, and the stacks, one behind the other from `origin` on.
+    """Some calls in their order: records of fixed size, and in `area` the stacks, one behind the other.
 
-    Behind the stack of a release stands what the block held.
+    Behind the stack of a release stands what the block held. `drained`: they are the stub's.
     """
 
-    __slots__ = ("area", "origin", "records")
+    __slots__ = ("area", "drained", "records")
 
-    def __init__(self, records: bytes, area: bytes, origin: int) -> None:
-        self.records, self.area, self.origin = records, area, origin
+    def __init__(self, records: bytes, area: bytes, *, drained: bool) -> None:
+        self.records, self.area, self.drained = records, area, drained
 
     @classmethod
     def of(cls, calls: Sequence[Record]) -> Self:
@@ -40,7 +40,7 @@ class Batch:
             size = word & SIZE_MASK
             growth = -size if _RELEASE[word >> OP_SHIFT] else size
             records.append(_RECORD.pack(word, address, growth, end, address >> 4 & _HALF))
-        return cls(b"".join(records), b"".join([stack for _, _, stack in calls]), 0)
+        return cls(b"".join(records), b"".join([stack for _, _, stack in calls]), drained=False)
 
     def __len__(self) -> int:
         return len(self.records) // _RECORD.size
@@ -75,31 +75,29 @@ class Batch:
         every = zip(self.addresses(), self.units(), self.releases(), strict=True)
         return [address for address, unit, release in every if release and unit in units]
 
+    def fields(self) -> Iterator[tuple[int, int, int, int, int]]:
+        """Of each call: its word, the address, where in `area` its stack starts and ends, 1 for a release."""
+        words = memoryview(self.records).cast("Q")
+        ends = self._ends()
+        return zip(words[::_WORDS].tolist(), self.addresses(), [0, *ends], ends, self.releases(), strict=False)
+
     def calls(self) -> list[Record]:
         """All calls, as the ledger keeps those of live blocks."""
-        area, origin, start, calls = self.area, self.origin & _HALF, self.origin & _HALF, []
-        for word, address, _, end, _ in _RECORD.iter_unpack(self.records):
-            calls.append((word, address, area[start - origin : end - origin]))
-            start = end
-        return calls
+        area = self.area
+        return [(word, address, area[start:end]) for word, address, start, end, _ in self.fields()]
 
     def made(self, units: Collection[int] | None = None) -> Iterator[Record]:
         """The calls that made blocks, or of these only those at some addresses, given as `units` does."""
-        area, origin, start = self.area, self.origin & _HALF, self.origin & _HALF
-        for word, address, _, end, unit in _RECORD.iter_unpack(self.records):
-            if (units is None or unit in units) and not _RELEASE[word >> OP_SHIFT]:
-                yield word, address, area[start - origin : end - origin]
-            start = end
+        area = self.area
+        for (word, address, start, end, release), unit in zip(self.fields(), self.units(), strict=True):
+            if not release and (units is None or unit in units):
+                yield word, address, area[start:end]
 
     def released(self, first: int = 0, last: int | None = None) -> Iterator[Record]:
         """The calls that released blocks, or of these those from the `first` to before the `last`."""
-        places = list(compress(range(len(self)), self.releases()))[first:last]
-        if not places:
-            return
-        low, area, origin = places[0] * _RECORD.size, self.area, self.origin & _HALF
-        start = _RECORD.unpack_from(self.records, low - _RECORD.size)[3] if low else origin
-        records = memoryview(self.records)[low : (places[-1] + 1) * _RECORD.size]
-        for word, address, _, end, _ in _RECORD.iter_unpack(records):
-            if _RELEASE[word >> OP_SHIFT]:
-                yield word, address, area[start - origin : end - origin]
-            start = end
+        area, releases = self.area, self.releases()
+        for word, address, start, end, _ in islice(compress(self.fields(), releases), first, last):
+            yield word, address, area[start:end]
+
+    def _ends(self) -> list[int]:
+        return memoryview(self.records).cast("I")[6 :: 2 * _WORDS].tolist()

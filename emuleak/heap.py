@@ -38,8 +38,7 @@ from emuleak.ledger import Ledger
 from emuleak.memory import HEAP_BASE, HEAP_SIZE, PAGE, AddressSpace
 from emuleak.placement import Placement
 from emuleak.quarantine import Quarantine
-from emuleak.redzones import Damage
-from emuleak.shelves import Packed
+from emuleak.redzones import LARGEST_TOLD, Damage
 
 _EINVAL: Final = 22
 _ENOMEM: Final = 12
@@ -345,7 +344,7 @@ class Heap:
         for block, found in self.quarantine.damaged(gone):
             self._damaged(found, block, NO_STACK, "free")
         for shelf in gone:
-            self._placement.release(shelf.addresses(), small=isinstance(shelf, Packed))
+            self._placement.release(shelf.addresses(), shelf.larger_than(LARGEST_TOLD))
 
     # ---- misuse
 

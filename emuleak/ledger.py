@@ -9,16 +9,17 @@ from itertools import chain, compress
 from typing import Final
 
 from emuleak.batch import Batch
-from emuleak.events import OP_SHIFT, RELEASES_BY_CODE, Log, Record
+from emuleak.events import Log, Record
 from emuleak.quarantine import Quarantine
 from emuleak.shelves import Entry
 
 # Fewer calls are entered one by one; more bytes of them are not kept.
-_FEW: Final = 256
+_FEW: Final = 1024
 _HEAVIEST: Final = 64 << 20
-# Entered together calls are kept whole as long as a block that they freed is in quarantine. So at least one in so many
-# must be a release.
+# Entered together calls are kept whole as long as a block that they freed is in quarantine: so at least one in so many
+# must be a release. And it is only faster where most of what they freed they had made: at least one in so many.
 _MOST_KEPT: Final = 4
+_MOST_EARLIER: Final = 2
 
 
 class Ledger:
@@ -82,27 +83,29 @@ class Ledger:
         self._calls = self._weight = self._released = self._released_bytes = 0
         if not (together and self._enter_together(batches)):
             for batch in batches:
-                self._enter(batch.calls())
+                self._enter(batch)
 
-    def _enter(self, calls: list[Record]) -> None:
-        live, releases = self._live, RELEASES_BY_CODE
+    def _enter(self, batch: Batch) -> None:
+        live, area = self._live, batch.area
         freed: list[Entry] = []
-        for call in calls:
-            word, address, stack = call
-            if not releases[word >> OP_SHIFT]:
-                live[address] = call
+        for word, address, start, end, release in batch.fields():
+            if not release:
+                live[address] = (word, address, area[start:end])
                 continue
             record = live.pop(address, None)
             if record is not None:
-                freed.append((record, stack))
+                freed.append((record, area[start:end]))
                 continue
             self._quarantine.enter(freed)
             freed = []
-            self._on_stranger(call)
+            self._on_stranger((word, address, area[start:end]))
         self._quarantine.enter(freed)
 
     def _enter_together(self, batches: list[Batch]) -> bool:
-        """Enter calls whose order need not be known, as no address is made or released twice; False where one is."""
+        """Enter calls whose order need not be known, as no address is made or released twice; False where one is.
+
+        False, too, where one by one is as fast.
+        """
         every = [(batch.units(), batch.releases(), batch.makes()) for batch in batches]
         made = list(chain.from_iterable([compress(units, makes) for units, _, makes in every]))
         freed = list(chain.from_iterable([compress(units, releases) for units, releases, _ in every]))
@@ -111,6 +114,8 @@ class Ledger:
         if len(left) < len(made):
             return False
         left.difference_update(freed)
+        if (len(made) - len(left)) * _MOST_EARLIER < len(freed):
+            return False
         if len(made) - len(left) < len(freed):
             before = set(freed).difference(made)
             earlier = [address for batch in batches for address in batch.released_at(before)]

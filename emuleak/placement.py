@@ -169,21 +169,22 @@ class Placement:
         self._spilled.discard(address)
         lay_freed(self._memory, address, usable_size(record[0] & SIZE_MASK))
 
-    def release(self, addresses: Sequence[int], *, small: bool) -> None:
+    def release(self, addresses: Sequence[int], large: Iterable[int] = ()) -> None:
         """Nobody needs to know any more what was at some addresses: they may be given out again.
 
-        `small`: the stub served them all. An address that is none is one of which a guest spoke that wrote to the
-        gate's data.
+        `large`: those of them whose blocks are larger than a header can tell. An address that is none is one of which a
+        guest spoke that wrote to the gate's data.
         """
-        if small and self._leads.keys().isdisjoint(addresses):
-            self.policy.free_all([address - LEAD for address in addresses])
-            return
-        for address in addresses:
-            place = address - self._leads.pop(address, LEAD)
+        leads = self._leads
+        for address in (*large, *(leads.keys() & addresses if leads else ())):
+            place = address - leads.get(address, LEAD)
             with suppress(KeyError):
                 if (room := self.policy.usable_size(place)) >= _LARGE:
                     self._memory.clear(place, room)
-            self.policy.free_all([place])
+        if leads:
+            self.policy.free_all([address - leads.pop(address, LEAD) for address in addresses])
+        else:
+            self.policy.free_all([address - LEAD for address in addresses])
 
 
 def _side_by_side(places: list[int], step: int) -> Iterator[tuple[int, int]]:

@@ -57,6 +57,10 @@ class Loose:
         """Where they are."""
         return [record[1] for record, _ in self.entries]
 
+    def larger_than(self, size: int) -> list[int]:
+        """Where those are that are larger."""
+        return [record[1] for record, _ in self.entries if record[0] & SIZE_MASK > size]
+
     def held(self) -> Iterator[Record]:
         """A word with the size, the address, and what an entry has besides the record."""
         for (word, address, _), rest in self.entries:
@@ -110,6 +114,13 @@ class Packed:
         """See Loose."""
         every = compress(self._batch.addresses(), self._batch.releases())
         return list(islice(every, self._first, self._last))
+
+    def larger_than(self, size: int) -> list[int]:
+        """See Loose."""
+        sizes = self._sizes()
+        if max(sizes, default=0) <= size:
+            return []
+        return [address for address, each in zip(self.addresses(), sizes, strict=True) if each > size]
 
     def held(self) -> Iterator[Record]:
         """See Loose."""

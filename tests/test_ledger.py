@@ -84,11 +84,12 @@ def batches(script: list[tuple[str, int]], lies: bool) -> list[list[Record] | No
     return [*found, maker[-1]]
 
 
-def books(told: list[list[Record] | None], few: int, most_kept: int, bound: int) -> Books:
+def books(told: list[list[Record] | None], few: int, most: int, bound: int) -> Books:
     """What the ledger and the quarantine say in the end."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger_module, "_FEW", few)
-        patch.setattr(ledger_module, "_MOST_KEPT", most_kept)
+        patch.setattr(ledger_module, "_MOST_KEPT", most)
+        patch.setattr(ledger_module, "_MOST_EARLIER", most)
         patch.setattr(quarantine_module, "QUARANTINE_BLOCKS", bound)
         log, strangers, left = Log(), [], []
         quarantine = Quarantine(MEMORY)
@@ -113,21 +114,21 @@ def books(told: list[list[Record] | None], few: int, most_kept: int, bound: int)
 @given(script=st.lists(actions, max_size=120), lies=st.booleans(), bound=st.sampled_from([0, 3, 10, 1000]))
 def test_together_is_as_one_by_one(script: list[tuple[str, int]], lies: bool, bound: int) -> None:
     told = batches(script, lies)
-    assert books(told, few=0, most_kept=1 << 30, bound=bound) == books(told, few=1 << 30, most_kept=0, bound=bound)
+    assert books(told, few=0, most=1 << 30, bound=bound) == books(told, few=1 << 30, most=0, bound=bound)
 
 
 def test_pairs_are_entered_together() -> None:
     """So that the test above compares two things."""
     script = Script()
-    calls = [step() for _ in range(500) for step in (lambda: script.make("malloc", 24), lambda: script.free(0))]
+    calls = [step() for _ in range(600) for step in (lambda: script.make("malloc", 24), lambda: script.free(0))]
     log, quarantine = Log(), Quarantine(MEMORY)
     ledger = Ledger(log, quarantine, pytest.fail)
-    ledger.add(Batch.of(calls), 500, 500 * 24)
+    ledger.add(Batch.of(calls), 600, 600 * 24)
     one_by_one: Callable[[], None] = lambda: pytest.fail("the calls were taken apart")  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Batch, "calls", one_by_one)
+        patch.setattr(Batch, "fields", one_by_one)
         assert not ledger.live
-    assert len(quarantine) == 500
+    assert len(quarantine) == 600
 
 
 def test_calls_are_entered_only_when_somebody_looks() -> None:

@@ -141,7 +141,7 @@ def test_the_placement_looks_at_no_block_that_cannot_be() -> None:
         assert placement.damage(record) == []
         with pytest.raises(Fault):
             placement.freed(record)
-        placement.release([address], small=False)
+        placement.release([address], [address])
 
 
 # ---- blocks where no other block's red zone ends below: an underflow is theirs all the same

@@ -87,6 +87,7 @@ def test_the_entries_are_where_the_operations_start(assembled):
         ("HEAP", HEAP_BASE),
         ("SITE", stub.SITE_AT),
         ("RECORDS", stub.RING - stub.DATA),
+        ("AREA", stub.STACKS - stub.DATA),
         ("RELEASES", sum(1 << code for code in stub.SERVED - stub.ALLOCATES)),
     ],
 )

@@ -202,7 +202,7 @@ class Gate:
         area = bytes(data[stub.STACKS - stub.DATA : max(self._get(stub.STACKS_AT), stub.STACKS) - stub.DATA])
         self._put(stub.RING_AT, stub.RING)
         self._put(stub.STACKS_AT, stub.STACKS)
-        self.ledger.take(Batch(records, area, stub.STACKS))
+        self.ledger.take(Batch(records, area, drained=True))
 
     # ---- the trap
 

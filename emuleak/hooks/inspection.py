@@ -40,7 +40,7 @@ class _Inspector:
 
     def finds_intact(self, batch: Batch) -> bool:
         records, area = batch.records, batch.area
-        if batch.origin != stub.STACKS or len(records) > stub.RECORDS * stub.RECORD or len(area) > stub.STACKS_SIZE:
+        if not batch.drained or len(records) > stub.RECORDS * stub.RECORD or len(area) > stub.STACKS_SIZE:
             return False
         if not self._code:
             self._open()

@@ -10,8 +10,8 @@
 #
 # A small malloc pops an address from the list of its size class and writes the block's header and red zone; a free
 # checks both and takes a copy of what the block holds. Both write a record of four words (operation, thread and size;
-# address; by how much the heap grows; half a word each where its stack ends, which starts where the last record's ended,
-# and which multiple of 16 the address is) and the return addresses of all callers, by the rules of the call-frame
+# address; by how much the heap grows; half a word each where in their area its stack ends, which starts where the last
+# record's ended, and which multiple of 16 the address is) and the return addresses of all callers, by the rules of the call-frame
 # information that the table holds. Whatever is out of the ordinary - a size without a list, an empty list, a full ring, a return address that the table does not know, an unknown
 # stack, a damaged block, one that another family of functions made or of another size than is told - goes to `slow`,
 # before anything was changed.
@@ -47,6 +47,7 @@
         .equ FAMILY, 192                # which functions go with this one, << 16 (events.py)
         .equ LISTS, 0x1000              # by size class: address of the next entry of its list
         .equ RECORDS, 0x20000           # the ring
+        .equ AREA, 0x40000              # the return addresses
         .equ RELEASES, 0x66002          # a bit for each operation that is served and frees
         .equ RULES, 0x2000              # hash table: return address, rule
 
@@ -187,7 +188,8 @@ op_\op:
         mov     [r8], rax
         mov     [r8+8], rsi
         mov     [r8+16], rdi
-        mov     [r8+24], r9d
+        lea     edx, [r9-AREA]
+        mov     [r8+24], edx
         mov     rdx, rsi
         shr     rdx, 4
         mov     [r8+28], edx
@@ -410,7 +412,7 @@ inspect:
         jnc     5f
         mov     rdi, [r8+8]
         mov     esi, [r8+24]            # what it held ends there
-        or      rsi, r11
+        lea     rsi, [r11+rsi+AREA]
         movzx   ecx, word ptr [r8]
         add     ecx, 23
         chunk_size
