@@ -94,7 +94,7 @@ def return_addresses(stack: Stack) -> Sequence[int]:
 Record = tuple[int, int, Stack]
 """What the ledger keeps of a block: (operation << 56 | thread << 40 | size in bytes, address, stack).
 
-It is the very tuple that the gate made of the call: a million blocks come and go without another object being made.
+Most blocks come and go without one: a record is made of what lives when somebody asks (ledger.py).
 """
 OP_SHIFT = 56
 THREAD_SHIFT = 40

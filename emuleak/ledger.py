@@ -1,7 +1,7 @@
 """The ledger of live blocks: calls are kept as they came, and entered when somebody asks.
 
 Most calls are a malloc and, soon after, the free of the same block. Entered together such a pair leaves nothing in the
-ledger, and is found out by set arithmetic at 0.1 us a call; entered one by one each costs 0.5.
+ledger, and is found out by set arithmetic at 0.15 us a call; entered one by one each costs 0.4.
 """
 
 from collections.abc import Callable

@@ -18,6 +18,7 @@ from emuleak.redzones import (
     RED,
     TAIL,
     TWICE,
+    USABLE,
     Damage,
     blank,
     damage,
@@ -28,7 +29,6 @@ from emuleak.redzones import (
     usable_size,
 )
 
-_USABLE: Final = tuple(usable_size(size) for size in range(LARGEST_TOLD + 1))
 _FAMILY_BITS: Final = tuple(family << FAMILY_SHIFT for family in FAMILY_BY_CODE)
 _LEAD_IMAGE: Final = struct.Struct("<QQ")
 _RED_WORD: Final = int.from_bytes(RED * 8, "little")
@@ -112,7 +112,7 @@ class Placement:
 
         A report may have to look at half a million, so an intact small one is recognised in 0.7 us.
         """
-        heap, usable, behind, families = self._heap, _USABLE, RED * (TAIL + _USABLE[-1]), _FAMILY_BITS
+        heap, usable, behind, families = self._heap, USABLE, RED * (TAIL + USABLE[-1]), _FAMILY_BITS
         for record in records:
             word, address, _ = record
             size = word & SIZE_MASK
@@ -155,12 +155,12 @@ class Placement:
         size = (word ^ address ^ MAGIC) & 0xFFFF
         if size > LARGEST_TOLD or word != header(address, size, family):
             return None
-        return None if damage(self._memory, address, size, _USABLE[size], family) else size
+        return None if damage(self._memory, address, size, USABLE[size], family) else size
 
     def free_as_the_stub(self, address: int, size: int) -> bytes:
         """What the stub does to a block that it frees; what the block held, to its usable size."""
         self._memory.poke(address - len(FREED), FREED)
-        return bytes(self._memory.peek(address, _USABLE[size]))
+        return bytes(self._memory.peek(address, USABLE[size]))
 
     def freed(self, record: Record) -> None:
         """A block was freed, and what was wrong around it is reported."""

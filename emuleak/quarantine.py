@@ -12,7 +12,7 @@ from typing import Final
 from emuleak.batch import Batch
 from emuleak.events import SIZE_MASK, Block, Record, Stack, block_of
 from emuleak.memory import HEAP_BASE, HEAP_SIZE, AddressSpace
-from emuleak.redzones import FREED, LARGEST_TOLD, LEAD, RED, TAIL, Damage, damage_freed, usable_size
+from emuleak.redzones import FREED, LARGEST_TOLD, LEAD, RED, TAIL, USABLE, Damage, damage_freed, usable_size
 from emuleak.shelves import Entry, Era, Loose, Packed, Shelf
 
 # As valgrind's --freelist-vol; the count bounds what the quarantine costs the host (about 400 bytes a block).
@@ -24,7 +24,6 @@ _KEPT: Final = 4096
 
 _BEFORE: Final = RED * 8 + FREED
 _BEHIND: Final = RED * TAIL
-_USABLE: Final = tuple(usable_size(size) for size in range(LARGEST_TOLD + 1))
 
 
 def kept_bytes(size: int) -> int:
@@ -141,7 +140,7 @@ class Quarantine:
         `are_intact` tells of all blocks that a batch released at once. A program frees millions, so by itself,
         too, an intact small one is recognised in one comparison (0.5 us).
         """
-        heap, usable = self._heap, _USABLE
+        heap, usable = self._heap, USABLE
         for shelf in self._shelves if shelves is None else shelves:
             if are_intact and isinstance(shelf, Packed) and (batch := shelf.whole) and are_intact(batch):
                 continue

@@ -51,6 +51,10 @@ def usable_size(size: int) -> int:
     return chunk - 8
 
 
+USABLE: Final = tuple(usable_size(size) for size in range(LARGEST_TOLD + 1))
+"""The same of small blocks, for loops."""
+
+
 def blank(usable: int) -> bytes:
     """A block that nobody has yet, with all that stands around it."""
     return RED * LEAD + bytes(usable) + RED * TAIL

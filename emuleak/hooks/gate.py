@@ -4,7 +4,7 @@ A hook jumps (`jmp rel32`) to a copy of the stub (stub.S), of which there is one
 hooked; they share one block of data. The stub serves small blocks from lists that the heap filled in advance, and notes
 every call with its stack in a ring; the ring is *drained* when it is full, and before anything else looks at the heap:
 a trap, a switch of threads, the end. So the heap hears of every call, in order, only later. A trap costs 1.4 us and
-Python's part of a call 2 us more; the stub's part is 0.2 us and a drained record 0.6 (benchmarks/).
+Python's part of a call 2 us more; the stub's part is 0.2 us and a drained record 0.2 to 0.6 (benchmarks/).
 
 Nothing behind the gate trusts the guest: a guest that writes to the stub's data only lies about its own calls.
 """
