@@ -105,6 +105,12 @@ class Books:
         kernel.threads.after_switch = self.gate.thread_runs
         kernel.threads.preemption.may_interrupt = lambda: not self.gate.holds(kernel.machine.get("rip"))
 
+    def conclude(self) -> None:
+        """The process has ended: enter its last calls, and look at what is left of the heap."""
+        self.gate.drain()
+        with hooks.inspection(self.kernel.machine, self.kernel.memory) as are_intact:
+            self.heap.check(are_intact)
+
     def write_stderr(self, data: bytes) -> None:
         """Write where the process's own messages go, as long as it has such a place."""
         if data and (stream := self.kernel.files.messages()) is not None:
@@ -133,6 +139,8 @@ class Books:
     def close(self) -> None:
         """Let go of everything: the parts refer to each other in circles."""
         self.inherited.clear()
+        self.log.settle()
+        self.log.settle = lambda: None
         for part in (self.process, self.heap, self.gate, self.unwinder, self._moments, self._breakpoints):
             vars(part).clear()
         if self.listener is not None:

@@ -129,8 +129,7 @@ class Descendants:
     def _conclude(self, books: Books) -> None:
         from emuleak.report.processes import findings_of, is_worth_a_look  # noqa: PLC0415
 
-        books.gate.drain()
-        books.heap.check()
+        books.conclude()
         if is_worth_a_look(books.log, books.inherited):
             with closing(Symbolizer(books.process, self._terms.sysroot)) as symbolizer:
                 found = findings_of(

@@ -66,6 +66,11 @@ RELEASES_BY_CODE: tuple[int, ...] = tuple(
 """The family that an operation releases a block of, by its code; 0 for those that release none."""
 
 
+def family_of(op: Op) -> int:
+    """Which functions go with this one."""
+    return FAMILY_BY_CODE[OPS.index(op)]
+
+
 def releasers(maker: Op) -> tuple[Op, ...]:
     """The operations that may release what `maker` made."""
     family = FAMILY_BY_CODE[OPS.index(maker)]
@@ -89,7 +94,7 @@ def return_addresses(stack: Stack) -> Sequence[int]:
 Record = tuple[int, int, Stack]
 """What the ledger keeps of a block: (operation << 56 | thread << 40 | size in bytes, address, stack).
 
-It is the very tuple that the gate made of the call: a million blocks come and go without another object being made.
+Most blocks come and go without one: a record is made of what lives when somebody asks (ledger.py).
 """
 OP_SHIFT = 56
 THREAD_SHIFT = 40
@@ -268,26 +273,43 @@ class Declared:
         return bool(self.blocks or self.pools or self.ignored or self.closed or self.regions or self.stacks)
 
 
+def _nothing() -> None:
+    return
+
+
 class Log:
     """The run's record, written by the heap alone: the events worth keeping and what is live.
 
     Misuses are kept; every other event is only told to the listeners (a trace, a timeline), since a run may have
-    millions of them.
+    millions of them. Calls that were served in the guest are entered when somebody looks: `settle` does that.
     """
 
     def __init__(self) -> None:
-        self.misuses: list[Event] = []
+        self.settle: Callable[[], None] = _nothing
+        self._misuses: list[Event] = []
         self.listeners: list[Callable[[Event], None]] = []
         self.counts = HeapCounts()
         self.growth = Growth()
         self.failed_reallocs: dict[int, FailedRealloc] = {}  # by the block's address, the last one of each
-        self.live: dict[int, Record] = {}  # by address, in the order of allocation
+        self._live: dict[int, Record] = {}
         self.declared = Declared()
+
+    @property
+    def live(self) -> dict[int, Record]:
+        """The records of the live blocks by address, in the order of allocation."""
+        self.settle()
+        return self._live
+
+    @property
+    def misuses(self) -> list[Event]:
+        """What was done wrong, in the order in which it was noticed."""
+        self.settle()
+        return self._misuses
 
     def fork(self) -> "Log":
         """A forked process's: what is live is so there, too; what was done wrong was done here."""
         child = Log()
-        child.live, child.failed_reallocs = dict(self.live), dict(self.failed_reallocs)
+        child._live, child.failed_reallocs = dict(self.live), dict(self.failed_reallocs)
         child.declared = self.declared.copy()
         child.counts.in_use_bytes, child.counts.in_use_blocks = self.counts.in_use_bytes, self.counts.in_use_blocks
         child.counts.peak_bytes = self.counts.in_use_bytes

@@ -1,31 +1,35 @@
 """Where blocks lie: a policy's places, each with a block in it and red zones around that."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Final
 
 from emuleak.allocators import ALIGNMENT, GAP, Allocator
-from emuleak.events import OP_SHIFT, OPS, SIZE_MASK, Record
+from emuleak.events import FAMILY_BY_CODE, OP_SHIFT, OPS, SIZE_MASK, Record
 from emuleak.memory import HEAP_BASE, HEAP_SIZE, PAGE, READ, WRITE, AddressSpace, Fault, Region
 from emuleak.redzones import (
+    FAMILY_SHIFT,
+    FREED,
     LARGEST_TOLD,
     LEAD,
     MAGIC,
     RED,
     TAIL,
     TWICE,
+    USABLE,
     Damage,
     blank,
     damage,
+    header,
     lay,
     lay_freed,
     mark,
     usable_size,
 )
 
-_USABLE: Final = tuple(usable_size(size) for size in range(LARGEST_TOLD + 1))
+_FAMILY_BITS: Final = tuple(family << FAMILY_SHIFT for family in FAMILY_BY_CODE)
 _LEAD_IMAGE: Final = struct.Struct("<QQ")
 _RED_WORD: Final = int.from_bytes(RED * 8, "little")
 _PVALLOC: Final = OPS.index("pvalloc")
@@ -53,8 +57,10 @@ class Placement:
         copy._leads, copy._stretched, copy._spilled = dict(self._leads), set(self._stretched), set(self._spilled)
         return copy
 
-    def place(self, size: int, alignment: int = ALIGNMENT) -> int:
+    def place(self, size: int, family: int, alignment: int = ALIGNMENT) -> int:
         """The address of a new block of `size` bytes with its red zones, 0 where there is no room.
+
+        `family`: that of the function that makes it (events.py).
 
         It holds nothing of an earlier block: the stale pointers would keep lost blocks alive in the scan.
         """
@@ -67,7 +73,7 @@ class Placement:
             self._leads[address] = lead
         if (room := self.policy.usable_size(place)) < _LARGE:
             self._memory.clear(place, room)
-        lay(self._memory, address, size, usable, told=lead == LEAD)
+        lay(self._memory, address, size, usable, family if lead == LEAD else 0)
         if lead > LEAD:
             mark(self._memory, address - LEAD)
         if (end := place + room + GAP) > address + usable + TAIL:
@@ -79,10 +85,12 @@ class Placement:
         """Addresses of up to `count` blocks of `size` usable bytes, to be given out later: clear, red zones laid."""
         places = self.policy.reserve(LEAD + size + TAIL - GAP, count)
         image = blank(size)
-        for first, last in _side_by_side(places, len(image)):
-            self._memory.poke(places[first], image * (last - first))
+        in_order = sorted(places)
+        for first, last in _side_by_side(in_order, len(image)):
+            self._memory.poke(in_order[first], image * (last - first))
         addresses = [place + LEAD for place in places]
-        self._spilled.difference_update(addresses)
+        if self._spilled:
+            self._spilled.difference_update(addresses)
         return addresses
 
     def stretch(self, record: Record) -> int:
@@ -92,7 +100,7 @@ class Placement:
         if intact and self.fence(record) < usable:
             self._stretched.add(address)
             self._spilled.discard(address)
-            lay(self._memory, address, usable, usable, told=False)
+            lay(self._memory, address, usable, usable, 0)
         return usable
 
     def fence(self, record: Record) -> int:
@@ -104,13 +112,13 @@ class Placement:
 
         A report may have to look at half a million, so an intact small one is recognised in 0.7 us.
         """
-        heap, usable, behind = self._heap, _USABLE, RED * (TAIL + _USABLE[-1])
+        heap, usable, behind, families = self._heap, USABLE, RED * (TAIL + USABLE[-1]), _FAMILY_BITS
         for record in records:
             word, address, _ = record
             size = word & SIZE_MASK
             if size <= LARGEST_TOLD:
                 at, room = address - HEAP_BASE, usable[size] + TAIL
-                lead = _LEAD_IMAGE.pack(_RED_WORD, size * TWICE ^ address ^ MAGIC)
+                lead = _LEAD_IMAGE.pack(_RED_WORD, size * TWICE ^ families[word >> OP_SHIFT] ^ address ^ MAGIC)
                 if heap[at + size : at + room] == behind[: room - size] and heap[at - LEAD : at] == lead:
                     continue
             yield record
@@ -118,9 +126,9 @@ class Placement:
     def damage(self, record: Record) -> list[Damage]:
         """What was changed around a live block."""
         address = record[1]
-        told = address not in self._leads and address not in self._stretched
+        family = 0 if address in self._leads or address in self._stretched else FAMILY_BY_CODE[record[0] >> OP_SHIFT]
         try:
-            return damage(self._memory, address, self.fence(record), _usable(record), told=told)
+            return damage(self._memory, address, self.fence(record), _usable(record), family)
         except Fault:
             return []  # a block that only a guest which wrote to the gate's data spoke of
 
@@ -139,6 +147,21 @@ class Placement:
         """Whether the damage of a block is, or was already, reported of the one below."""
         return found.from_below or (found.offset == -LEAD and address in self._spilled)
 
+    def as_the_stub(self, address: int, family: int) -> int | None:
+        """The size of a live block that the stub would free for a function of the family, None if it would not."""
+        if not HEAP_BASE < address < HEAP_BASE + HEAP_SIZE - LARGEST_TOLD - TAIL - LEAD or address % ALIGNMENT:
+            return None
+        word = int.from_bytes(self._memory.peek(address - 8, 8), "little")
+        size = (word ^ address ^ MAGIC) & 0xFFFF
+        if size > LARGEST_TOLD or word != header(address, size, family):
+            return None
+        return None if damage(self._memory, address, size, USABLE[size], family) else size
+
+    def free_as_the_stub(self, address: int, size: int) -> bytes:
+        """What the stub does to a block that it frees; what the block held, to its usable size."""
+        self._memory.poke(address - len(FREED), FREED)
+        return bytes(self._memory.peek(address, USABLE[size]))
+
     def freed(self, record: Record) -> None:
         """A block was freed, and what was wrong around it is reported."""
         address = record[1]
@@ -146,20 +169,28 @@ class Placement:
         self._spilled.discard(address)
         lay_freed(self._memory, address, usable_size(record[0] & SIZE_MASK))
 
-    def release(self, address: int) -> None:
-        """Nobody needs to know any more what was at an address: it may be given out again."""
-        place = address - self._leads.pop(address, LEAD)
-        try:
-            room = self.policy.usable_size(place)
-        except KeyError:
-            return  # a block that only a guest which wrote to the gate's data spoke of
-        if room >= _LARGE:
-            self._memory.clear(place, room)
-        self.policy.free(place)
+    def release(self, addresses: Sequence[int], large: Iterable[int] = ()) -> None:
+        """Nobody needs to know any more what was at some addresses: they may be given out again.
+
+        `large`: those of them whose blocks are larger than a header can tell. An address that is none is one of which a
+        guest spoke that wrote to the gate's data.
+        """
+        leads = self._leads
+        for address in (*large, *(leads.keys() & addresses if leads else ())):
+            place = address - leads.get(address, LEAD)
+            with suppress(KeyError):
+                if (room := self.policy.usable_size(place)) >= _LARGE:
+                    self._memory.clear(place, room)
+        if leads:
+            self.policy.free_all([address - leads.pop(address, LEAD) for address in addresses])
+        else:
+            self.policy.free_all([address - LEAD for address in addresses])
 
 
 def _side_by_side(places: list[int], step: int) -> Iterator[tuple[int, int]]:
     """The runs of places that follow each other at distances of `step`, as positions."""
+    if places and places == list(range(places[0], places[0] + step * len(places), step)):
+        return iter([(0, len(places))])
     gaps = [position for position in range(1, len(places)) if places[position] - places[position - 1] != step]
     return pairwise([0, *gaps, len(places)]) if places else iter(())
 

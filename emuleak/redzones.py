@@ -1,7 +1,7 @@
 """What stands around every block: a header that the stub can check, and red zones that tell of a write beside it.
 
     address - 16   red zone
-    address - 8    header: size and address of a small block that lives, else a word that no such block has
+    address - 8    header: size, address and family (events.py) of a small block that lives, else a word that none has
     address        the block, `fence` bytes: what the program asked for
     address+fence  red zone, to 24 bytes behind the usable size
 
@@ -22,6 +22,7 @@ TAIL: Final = 24
 RED: Final = b"\xfd"
 # A header tells its size twice: changed in one place, it is none.
 TWICE: Final = 1 << 48 | 1
+FAMILY_SHIFT: Final = 16
 MAGIC: Final = 0x5EA1_B10C_5EA1_B10C
 FREED: Final = b"\xdd" * 8
 # The largest block whose size a header tells; for the others it holds a size that is none.
@@ -50,14 +51,18 @@ def usable_size(size: int) -> int:
     return chunk - 8
 
 
+USABLE: Final = tuple(usable_size(size) for size in range(LARGEST_TOLD + 1))
+"""The same of small blocks, for loops."""
+
+
 def blank(usable: int) -> bytes:
     """A block that nobody has yet, with all that stands around it."""
     return RED * LEAD + bytes(usable) + RED * TAIL
 
 
-def lay(memory: AddressSpace, address: int, fence: int, usable: int, *, told: bool) -> None:
-    """Put header and red zones around a block; `told`: whether the stub may free it."""
-    memory.poke(address - LEAD, _lead(address, fence, told=told))
+def lay(memory: AddressSpace, address: int, fence: int, usable: int, family: int) -> None:
+    """Put header and red zones around a block; `family`: whose functions the stub may free it for, 0: nobody's."""
+    memory.poke(address - LEAD, _lead(address, fence, family))
     memory.poke(address + fence, RED * (usable - fence + TAIL))
 
 
@@ -72,14 +77,14 @@ def lay_freed(memory: AddressSpace, address: int, usable: int) -> None:
     memory.poke(address + usable, RED * TAIL)
 
 
-def damage(memory: AddressSpace, address: int, fence: int, usable: int, *, told: bool) -> list[Damage]:
-    """What was changed around a live block."""
+def damage(memory: AddressSpace, address: int, fence: int, usable: int, family: int) -> list[Damage]:
+    """What was changed around a live block; `family` as it was laid."""
     found = []
     after = bytes(memory.peek(address + fence, usable - fence + TAIL))
     if after != RED * len(after):
         first, last = _changed(after, RED * len(after))
         found.append(Damage("heap-overflow", first, last + 1 - first))
-    before, expected = bytes(memory.peek(address - LEAD, LEAD)), _lead(address, fence, told=told)
+    before, expected = bytes(memory.peek(address - LEAD, LEAD)), _lead(address, fence, family)
     if before != expected:
         first, last = _changed(before, expected)
         from_below = first == 0 and _changed_below(memory, address)
@@ -109,9 +114,15 @@ def _changed_below(memory: AddressSpace, address: int) -> bool:
     return below >= HEAP_BASE and bytes(memory.peek(below, 1)) != RED
 
 
-def _lead(address: int, fence: int, *, told: bool) -> bytes:
-    size = fence if told and fence <= LARGEST_TOLD else _UNTOLD
-    return RED * 8 + (size * TWICE ^ address ^ MAGIC).to_bytes(8, "little")
+def header(address: int, size: int, family: int) -> int:
+    """The word before a small block that lives and that the stub may free."""
+    return size * TWICE ^ family << FAMILY_SHIFT ^ address ^ MAGIC
+
+
+def _lead(address: int, fence: int, family: int) -> bytes:
+    told = family and fence <= LARGEST_TOLD
+    word = header(address, fence, family) if told else header(address, _UNTOLD, 0)
+    return RED * 8 + word.to_bytes(8, "little")
 
 
 def _changed(found: bytes, expected: bytes) -> tuple[int, int]:

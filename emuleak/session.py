@@ -252,8 +252,7 @@ class Session:
         """The first process has ended, and its files are open for the last time. Raises BadProgram, see below."""
         books = self.books if self.descendants is None else self.descendants.first
         if not books.over:
-            books.gate.drain()
-            books.heap.check()
+            books.conclude()
         if self._loading is not None:
             self._explain_failed_start(self._loading())
 

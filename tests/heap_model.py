@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from emuleak.allocators import GAP, ExactFit
+from emuleak.batch import Batch
 from emuleak.events import NO_STACK, OPS, Call, Event, HeapCounts, Log, Op, Record, Stack, record_of, releasers
 from emuleak.heap import Heap
 from emuleak.memory import HEAP_BASE, HEAP_SIZE, PAGE, READ, WRITE, AddressSpace, Region
@@ -35,9 +36,10 @@ MAKERS: tuple[Op, ...] = ("malloc", "operator new", "operator new[]")
 RELEASERS = tuple(op for op in OPS if op == "free" or "delete" in op)
 
 
-def lead(address: int, size: int) -> bytes:
+def lead(address: int, size: int, maker: Op) -> bytes:
     """What stands before a small block that lives: a red zone and the header, as the stub writes it."""
-    return bytes([RED]) * 8 + (size * TWICE ^ address ^ MAGIC).to_bytes(8, "little")
+    family = 3 if maker.endswith("[]") else 2 if "new" in maker else 1
+    return bytes([RED]) * 8 + (size * TWICE ^ family << 16 ^ address ^ MAGIC).to_bytes(8, "little")
 
 
 class Misuse(NamedTuple):
@@ -410,7 +412,7 @@ class AgainstModel(RuleBasedStateMachine):
         told, noted = len(self.events), len(self.log.misuses)
         calls = [call for _ in range(length) if (call := self.served(data)) is not None]
         self.trim()
-        self.heap.take(calls)
+        self.heap.take(Batch.of(calls))
         assert self.events[told:] == self.log.misuses[noted:]
 
     def served(self, data: st.DataObject) -> Record | None:
@@ -432,7 +434,7 @@ class AgainstModel(RuleBasedStateMachine):
     def make_served(self, data: st.DataObject, stack: Stack) -> Record:
         address = data.draw(st.sampled_from(sorted(self.model.reserved)))
         size, op = self.model.reserved.pop(address), data.draw(st.sampled_from([*MAKERS, "calloc"]))
-        self.memory.poke(address - 8, lead(address, size)[8:])
+        self.memory.poke(address - 8, lead(address, size, op)[8:])
         self.memory.poke(address + size, bytes([RED]) * 24)
         for touched in (*range(address - 8, address), *range(address + size, address + size + 24)):
             self.model.before.pop(touched, None)
@@ -441,20 +443,17 @@ class AgainstModel(RuleBasedStateMachine):
         return record_of(op, THREAD, size, address, stack)
 
     def free_served(self, data: st.DataObject, block: Known, stack: Stack) -> Record:
-        op: Op = data.draw(st.sampled_from([op for op in RELEASERS if "aligned" not in op]))
-        told = block.size + data.draw(st.sampled_from([0, 0, 8])) if op.startswith("sized") else 0
-        if op not in releasers(block.maker) or told not in {0, block.size}:
-            self.model.misuses.append(Misuse("mismatched-free", op, block.address, block.address, stack, told))
+        op: Op = data.draw(st.sampled_from(releasers(block.maker)))
         held = self.memory.read(block.address, block.usable)
         self.memory.poke(block.address - 8, FREED)
         self.model.retire(block, stack)
         self.model.count(frees=1)
-        return record_of(op, THREAD, told, block.address, stack + held)
+        return record_of(op, THREAD, block.size, block.address, stack + held)
 
     def stub_frees(self, block: Known) -> bool:
-        if block.size > LARGEST_TOLD or self.damage(block):
+        if block.size > LARGEST_TOLD or "aligned" in block.maker or self.damage(block):
             return False
-        return self.memory.read(block.address - LEAD, LEAD) == lead(block.address, block.size)
+        return self.memory.read(block.address - LEAD, LEAD) == lead(block.address, block.size, block.maker)
 
     # ---- misuse
 

@@ -5,7 +5,7 @@ The guest is one page: `call site; int3`, where `site` is hooked. There is no li
 
 import gc
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emuleak import quarantine
+from emuleak import ledger, quarantine
 from emuleak.allocators import ExactFit
+from emuleak.batch import Batch
 from emuleak.events import (
+    FAMILY_BY_CODE,
     NO_STACK,
     OP_SHIFT,
     OPS,
@@ -24,9 +26,9 @@ from emuleak.events import (
     Call,
     Log,
     Op,
-    Record,
     Stack,
     block_of,
+    releasers,
     return_addresses,
 )
 from emuleak.heap import Heap
@@ -67,6 +69,11 @@ def blocks_at(number: int) -> int:
     return HEAP_BASE + LEAD + 32 * number
 
 
+def maker_for(release: Op) -> Op:
+    """What makes the blocks that it releases."""
+    return next(op for op in ("malloc", "operator new", "operator new[]") if release in releasers(op))
+
+
 @dataclass
 class Ledger:
     """Writes down what it is told, in order, and gives addresses from a counter."""
@@ -80,8 +87,8 @@ class Ledger:
         self.told.append(("handle", call))
         return self.answer(call)
 
-    def take(self, calls: Sequence[Record]) -> None:
-        self.told.append(("take", list(calls)))
+    def take(self, calls: Batch) -> None:
+        self.told.append(("take", calls.calls()))
 
     def reserve(self, size: int, count: int) -> list[int]:
         self.told.append(("reserve", (size, count)))
@@ -317,11 +324,11 @@ def test_what_it_serves_is_zero_between_a_header_and_red_zones(guest: Guest, op:
     taught(guest, size)
     address = served(guest, op, size, *([1] if op == "calloc" else []))
     usable = usable_size(size)
-    header = (size << 48 ^ size ^ address ^ MAGIC).to_bytes(8, "little")
+    header = (size << 48 ^ FAMILY_BY_CODE[OPS.index(op)] << 16 ^ size ^ address ^ MAGIC).to_bytes(8, "little")
     found = guest.memory.read(address - LEAD, LEAD + usable + TAIL)
     assert found == RED * 8 + header + bytes(size) + RED * (usable + TAIL - size)
     guest.ledger.memory.poke(address - LEAD, bytes(LEAD))
-    lay(guest.memory, address, size, usable, told=True)
+    lay(guest.memory, address, size, usable, FAMILY_BY_CODE[OPS.index(op)])
     assert guest.memory.read(address - LEAD, LEAD + usable + TAIL) == found, "the heap lays the same"
 
 
@@ -348,15 +355,14 @@ def test_what_is_no_small_block_that_lives_is_left_to_the_ledger(guest: Guest, p
 @pytest.mark.parametrize("size", [0, 1, 7, 24, 25, 40, 41, 56, 100, 999, 1000])
 def test_a_release_tells_what_the_block_held_behind_the_stack(guest: Guest, op: Op, size: int) -> None:
     taught(guest, size)
-    address = served(guest, "malloc", size)
+    address = served(guest, maker_for(op), size)
     content = bytes(number % 251 for number in range(size))
     guest.memory.poke(address, content)
     before = guest.memory.read(address - LEAD, LEAD + usable_size(size) + TAIL)
     assert served(guest, op, address, size) == 0
     guest.drain()
-    told = size if op.startswith("sized") else 0
     held = content + RED * (usable_size(size) - size)
-    assert guest.ledger.records()[1:] == [(op, 0, told, address, STACK + held)]
+    assert guest.ledger.records()[1:] == [(op, 0, size, address, STACK + held)]
     after = guest.memory.read(address - LEAD, LEAD + usable_size(size) + TAIL)
     assert after == before[:8] + FREED + before[16:], "the block itself is left as it was"
 
@@ -403,7 +409,7 @@ def test_a_ring_that_is_full_is_drained_and_nothing_is_lost(guest: Guest) -> Non
     guest.hook("free")
     pointers = [HEAP_BASE + (1 << 20) + 64 * number for number in range(5000)]
     for pointer in pointers:
-        lay(guest.memory, pointer, 24, 24, told=True)
+        lay(guest.memory, pointer, 24, 24, 1)
         guest.run(pointer)
     guest.drain()
     heard = [
@@ -590,7 +596,9 @@ WORDS = st.one_of(
     st.integers(0, (1 << 64) - 1),
 )
 HEADERS = st.builds(
-    lambda size, block: size << 48 ^ size ^ block ^ MAGIC, st.integers(0, 1100), st.integers(0, 200).map(blocks_at)
+    lambda size, block: size << 48 ^ 1 << 16 ^ size ^ block ^ MAGIC,
+    st.integers(0, 1100),
+    st.integers(0, 200).map(blocks_at),
 )
 IN_THE_GATE = st.one_of(
     st.integers(0, 0x200), st.integers(0, 0x1400), st.integers(0x2_0000, 0x2_0200), st.integers(0x4_0000, 0x4_0200)
@@ -615,13 +623,17 @@ IN_THE_HEAP = st.one_of(st.integers(0, 600), st.integers(0, 20).map(lambda numbe
         max_size=20,
     ),
     bound=st.sampled_from([0, 3, 1000]),
+    few=st.sampled_from([0, 1000]),
 )
-def test_whatever_it_writes_to_our_data_is_its_own_affair(script: list[tuple[str, int, int]], bound: int) -> None:
+def test_whatever_it_writes_to_our_data_is_its_own_affair(
+    script: list[tuple[str, int, int]], bound: int, few: int
+) -> None:
     """To the gate's, to headers, red zones, freed blocks. It may crash or lie about its calls; nothing of ours may
     fail, and every record can be read.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quarantine, "QUARANTINE_BLOCKS", bound)
+        patch.setattr(ledger, "_FEW", few)
         log = Log()
         guest = Guest(log)
         for _ in range(6):
@@ -676,14 +688,14 @@ def test_the_stub_and_the_trap_keep_the_same_books(script: list[tuple[str, int, 
         guest.drain()
         guest.ledger.check()
         blocks = [(block.size, block.maker, block.stack) for block in log.blocks()]
-        freed = [(record[0], record[2], rest) for record, rest in guest.ledger.quarantine.entries]
+        freed = [(record[0], record[2], rest) for record, rest in guest.ledger.quarantine]
         misuses = [
             (event.op, event.problem, event.stack, event.offset, event.size, event.block and event.block.size)
             for event in log.misuses
         ]
         books.append((log.counts, blocks, freed, misuses))
         assert all(block_of(record).address == address for address, record in log.live.items())
-        assert all(block_of(record, rest).address for record, rest in guest.ledger.quarantine.entries)
+        assert all(block_of(record, rest).address for record, rest in guest.ledger.quarantine)
     assert books[0] == books[1]
 
 

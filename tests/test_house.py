@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "emuleak"
 
 # The rooms in the order in which the data flows: nothing imports from a later one.
 ORDER = (
-    ("_version", "errors", "events", "entrypoints"),
+    ("_version", "errors", "events", "batch", "entrypoints"),
     ("elf_header", "image_cache", "elf", "disasm", "operatorcode"),
     (
         "layout",
@@ -32,7 +32,7 @@ ORDER = (
     ("loader",),
     ("kernel",),
     ("hooks",),
-    ("allocators", "redzones", "placement", "quarantine", "heap", "custom_blocks"),
+    ("allocators", "redzones", "placement", "shelves", "quarantine", "ledger", "heap", "custom_blocks"),
     ("stacks", "symbols"),
     ("findings",),
     ("report",),

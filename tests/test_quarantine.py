@@ -23,6 +23,11 @@ def freed(quarantine: Quarantine, address: int, size: int, stack: bytes = b"free
     quarantine.add(record_of("malloc", 3, size, address, b"made...."), stack)
 
 
+def left(quarantine: Quarantine) -> list[int]:
+    """The addresses of the blocks that leave now."""
+    return [address for shelf in quarantine.overflowing() for address in shelf.addresses()]
+
+
 def at(number: int) -> int:
     return HEAP_BASE + STEP * (number + 1)
 
@@ -40,7 +45,7 @@ def test_what_was_freed_comes_back_as_it_was(size: int, frames: int, content: by
     block = quarantine.get(at(0))
     assert block == block_of(record_of("malloc", 3, size, at(0), b"made...."), stack)
     assert list(quarantine.blocks()) == [block]
-    ((_, rest),) = quarantine.entries
+    ((_, rest),) = quarantine
     assert rest == stack + content.ljust(usable_size(size), b"\0")[: kept_bytes(size)]
     assert list(quarantine.damaged()) == []
     assert quarantine.get(at(1)) is None
@@ -91,12 +96,12 @@ def test_the_oldest_leave_first_until_the_rest_is_within_bounds(monkeypatch: pyt
         freed(quarantine, at(number), size)
     assert quarantine.overflowing() == []
     freed(quarantine, at(4), 0)
-    assert [record[1] for record, _ in quarantine.overflowing()] == [at(0)]
+    assert left(quarantine) == [at(0)]
     freed(quarantine, at(5), 600)
-    assert [record[1] for record, _ in quarantine.overflowing()] == [at(1), at(2)]
+    assert left(quarantine) == [at(1), at(2)]
     assert (len(quarantine), quarantine.bytes) == (3, 1000)
     freed(quarantine, at(6), 5000)
-    assert [record[1] for record, _ in quarantine.overflowing()] == [at(3), at(4), at(5), at(6)]
+    assert left(quarantine) == [at(3), at(4), at(5), at(6)]
     assert (len(quarantine), quarantine.bytes) == (0, 0)
 
 
@@ -114,8 +119,9 @@ def test_the_index_is_the_entries_whenever_it_is_asked(asked: str, monkeypatch: 
         address = choice.choice([a for a in map(at, range(40)) if a not in known])
         freed(quarantine, address, 24, turn.to_bytes(8, "little"))
         known[address] = turn.to_bytes(8, "little")
-        for record, _ in quarantine.overflowing():
-            del known[record[1]]
+        for shelf in quarantine.overflowing():
+            for address in shelf.addresses():
+                del known[address]
         if asked == "often" or (asked == "once" and turn == 100):
             for each in map(at, range(40)):
                 found = quarantine.get(each)
@@ -132,7 +138,7 @@ def test_a_guest_that_lies_may_free_a_block_twice(monkeypatch: pytest.MonkeyPatc
         freed(quarantine, at(0), 24)
     assert quarantine.get(at(0)) is not None
     monkeypatch.setattr(quarantine_module, "QUARANTINE_BLOCKS", 0)
-    assert len(quarantine.overflowing()) == 2
+    assert sum(map(len, quarantine.overflowing())) == 2
     assert quarantine.get(at(0)) is None
 
 
@@ -141,7 +147,7 @@ def test_a_guest_that_lies_may_free_a_block_twice(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("held", [b"", b"short", b"x" * 5000])
 def test_a_guest_that_lies_may_free_what_never_was(address: int, size: int, held: bytes) -> None:
     quarantine = Quarantine(MEMORY)
-    quarantine.entries.append((record_of("malloc", 0, size, address, NO_STACK), held))
+    quarantine.enter([(record_of("malloc", 0, size, address, NO_STACK), held)])
     for block, damage in quarantine.damaged():
         assert block.address == address
         assert damage.kind == "write-after-free"

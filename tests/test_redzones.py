@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from emuleak import quarantine as quarantine_module
 from emuleak.allocators import ExactFit
+from emuleak.batch import Batch
 from emuleak.events import Call, Event, Log, Op
 from emuleak.heap import Heap
 from emuleak.memory import HEAP_BASE, HEAP_SIZE, PAGE, AddressSpace, Fault
@@ -71,8 +72,8 @@ def test_every_changed_byte_around_a_live_block_is_noticed(
     usable = usable_size(size)
     fence = usable if stretched else size
     MEMORY.poke(AT - LEAD - 1, RED)
-    lay(MEMORY, AT, fence, usable, told=told)
-    assert damage(MEMORY, AT, fence, usable, told=told) == []
+    lay(MEMORY, AT, fence, usable, int(told))
+    assert damage(MEMORY, AT, fence, usable, int(told)) == []
     before = st.integers(AT - LEAD, AT - 1)
     behind = st.integers(AT + fence, AT + usable + TAIL - 1)
     changed = sorted(data.draw(st.sets(st.one_of(before, behind), min_size=1, max_size=5)))
@@ -81,7 +82,7 @@ def test_every_changed_byte_around_a_live_block_is_noticed(
     low, high = [a for a in changed if a < AT], [a for a in changed if a >= AT]
     expected = [("heap-overflow", high[0] - AT - fence, high[-1] + 1 - high[0], False)] if high else []
     expected += [("heap-underflow", low[0] - AT, low[-1] + 1 - low[0], False)] if low else []
-    assert damage(MEMORY, AT, fence, usable, told=told) == expected
+    assert damage(MEMORY, AT, fence, usable, int(told)) == expected
 
 
 @settings(max_examples=200, deadline=None)
@@ -104,7 +105,7 @@ def test_no_header_is_that_of_another_size_or_address_or_of_a_freed_block() -> N
     count = 0
     for address in (AT, AT + 16, HEAP_BASE + 16, HEAP_BASE + (1 << 35)):
         for size in (0, 1, 24, LARGEST_TOLD):
-            lay(MEMORY, address, size, usable_size(size), told=True)
+            lay(MEMORY, address, size, usable_size(size), 1)
             headers.add(bytes(MEMORY.peek(address - 8, 8)))
             count += 1
     assert len(headers) == count + 2
@@ -112,16 +113,16 @@ def test_no_header_is_that_of_another_size_or_address_or_of_a_freed_block() -> N
 
 def test_a_header_tells_no_size_where_the_stub_may_not_free() -> None:
     for size, told in ((24, False), (LARGEST_TOLD + 1, True)):
-        lay(MEMORY, AT, 24, 24, told=True)
+        lay(MEMORY, AT, 24, 24, 1)
         small = bytes(MEMORY.peek(AT - 8, 8))
-        lay(MEMORY, AT, size, usable_size(size), told=told)
+        lay(MEMORY, AT, size, usable_size(size), int(told))
         assert bytes(MEMORY.peek(AT - 8, 8)) != small
         assert (int.from_bytes(MEMORY.peek(AT - 8, 8), "little") ^ AT ^ MAGIC) & 0xFFFF > LARGEST_TOLD
 
 
 def test_the_image_of_a_block_is_what_is_laid() -> None:
     """But for the header, which the stub writes when it gives the block out."""
-    lay(MEMORY, AT, 40, 40, told=True)
+    lay(MEMORY, AT, 40, 40, 1)
     MEMORY.poke(AT, bytes(40))
     laid = bytes(MEMORY.peek(AT - LEAD, LEAD + 40 + TAIL))
     assert laid[:8] + RED * 8 + laid[16:] == blank(40)
@@ -140,7 +141,7 @@ def test_the_placement_looks_at_no_block_that_cannot_be() -> None:
         assert placement.damage(record) == []
         with pytest.raises(Fault):
             placement.freed(record)
-        placement.release(address)
+        placement.release([address], [address])
 
 
 # ---- blocks where no other block's red zone ends below: an underflow is theirs all the same
@@ -176,8 +177,8 @@ def behind_a_freed_one(guest: Guest) -> int:
 def reserved(guest: Guest) -> int:
     below, address = guest.heap.reserve(24, 2)
     for each in (below, address):
-        lay(guest.memory, each, 24, 24, told=True)
-    guest.heap.take([(24, below, b""), (24, address, b"")])
+        lay(guest.memory, each, 24, 24, 1)
+    guest.heap.take(Batch.of([(24, below, b""), (24, address, b"")]))
     return address
 
 
@@ -272,15 +273,15 @@ def test_what_is_wrong_later_is_said_though_an_overflow_went_there_before(guest:
 def test_a_block_given_out_from_a_spoilt_list_is_not_blamed(guest: Guest) -> None:
     """The stub writes no red zone before the header: that of the list is what the overflow left."""
     lower, upper = guest.heap.reserve(24, 2)
-    lay(guest.memory, lower, 24, 24, told=True)
-    guest.heap.take([(24, lower, b"")])
+    lay(guest.memory, lower, 24, 24, 1)
+    guest.heap.take(Batch.of([(24, lower, b"")]))
     guest.memory.poke(lower + 24, b"A" * (TAIL + 8))
     guest.free(lower)
     guest.memory.poke(upper - 8, bytes(8))
     image = bytes(guest.memory.peek(upper - LEAD, 8))
-    lay(guest.memory, upper, 24, 24, told=True)
+    lay(guest.memory, upper, 24, 24, 1)
     guest.memory.poke(upper - LEAD, image)
-    guest.heap.take([(24, upper, b"")])
+    guest.heap.take(Batch.of([(24, upper, b"")]))
     guest.free(upper)
     assert guest.end() == [("heap-overflow", lower, 0, TAIL)]
 
@@ -289,17 +290,17 @@ def test_places_that_are_reserved_again_are_as_new(guest: Guest, monkeypatch: py
     """What an overflow had left there is gone, and so is what was said of it."""
     monkeypatch.setattr(quarantine_module, "QUARANTINE_BLOCKS", 0)
     lower, upper = guest.heap.reserve(24, 2)
-    lay(guest.memory, lower, 24, 24, told=True)
-    lay(guest.memory, upper, 24, 24, told=True)
-    guest.heap.take([(24, lower, b""), (24, upper, b"")])
+    lay(guest.memory, lower, 24, 24, 1)
+    lay(guest.memory, upper, 24, 24, 1)
+    guest.heap.take(Batch.of([(24, lower, b""), (24, upper, b"")]))
     guest.free(upper)  # released at once
     guest.memory.poke(lower + 24, b"A" * (TAIL + LEAD))
     guest.free(lower)
     again = guest.heap.reserve(24, 2)
     assert sorted(again) == [lower, upper]
     for address in again:
-        lay(guest.memory, address, 24, 24, told=True)
-    guest.heap.take([(24, address, b"") for address in again])
+        lay(guest.memory, address, 24, 24, 1)
+    guest.heap.take(Batch.of([(24, address, b"") for address in again]))
     guest.flip(upper - LEAD, LEAD)
     guest.free(upper)
     assert guest.end() == [("heap-overflow", lower, 0, TAIL), ("heap-underflow", upper, -LEAD, LEAD)]

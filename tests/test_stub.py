@@ -8,7 +8,7 @@ import pytest
 from oracles.peers import need
 
 from emuleak import redzones
-from emuleak.events import OP_SHIFT, OPS, RELEASES_BY_CODE, SIZE_MASK, THREAD_SHIFT
+from emuleak.events import FAMILY_BY_CODE, OP_SHIFT, OPS, RELEASES_BY_CODE, SIZE_MASK, THREAD_SHIFT
 from emuleak.hooks import stub
 from emuleak.hooks.gate import _packed
 from emuleak.memory import GATE_BASE, HEAP_BASE, HEAP_SIZE
@@ -32,6 +32,17 @@ def assembled(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[str
 
 def test_the_bytes_are_the_sources(assembled):
     assert assembled[0] == stub.CODE
+
+
+def test_what_looks_at_freed_blocks_is_no_part_of_the_stub(assembled):
+    assert assembled[1]["inspect"] == stub.INSPECT
+
+
+def test_a_header_names_the_family():
+    for name, op in (("C", "malloc"), ("SINGLE", "operator new"), ("ARRAY", "operator new[]")):
+        (value,) = re.findall(rf"\.equ {name}, (\d) << 16", SOURCE.read_text(encoding="utf-8"))
+        assert int(value) == FAMILY_BY_CODE[OPS.index(op)]
+    assert redzones.FAMILY_SHIFT == 16
 
 
 def test_the_entries_are_where_the_operations_start(assembled):
@@ -75,6 +86,9 @@ def test_the_entries_are_where_the_operations_start(assembled):
         ("FREED", int.from_bytes(redzones.FREED, "little")),
         ("HEAP", HEAP_BASE),
         ("SITE", stub.SITE_AT),
+        ("RECORDS", stub.RING - stub.DATA),
+        ("AREA", stub.STACKS - stub.DATA),
+        ("RELEASES", sum(1 << code for code in stub.SERVED - stub.ALLOCATES)),
     ],
 )
 def test_the_source_has_the_same_constants(constant, value):

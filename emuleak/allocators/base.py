@@ -1,5 +1,7 @@
 """The protocol of a placement policy: where a block goes. It never judges: that is the ledger's part."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Protocol, Self
 
 # Bytes that stay free behind every block: a pointer one past the end of a block must not be one to the next block.
@@ -26,6 +28,12 @@ class Allocator(Protocol):
 
     def free(self, address: int) -> None:
         """Take back a block that malloc or memalign gave; its address may be given again."""
+
+    def free_all(self, addresses: Iterable[int]) -> None:
+        """As that many calls of free, in this order; an address that is none of a block is passed over."""
+        for address in addresses:
+            with suppress(KeyError):
+                self.free(address)
 
     def usable_size(self, address: int) -> int:
         """How many bytes the block at `address` may use."""

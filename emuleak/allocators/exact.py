@@ -6,6 +6,9 @@ multiple of 16 bytes; those of large blocks are fewer (at most an eighth of the 
 that grows and grows by realloc finds the places of its forerunners.
 """
 
+from bisect import bisect_right
+from collections.abc import Iterable
+
 from emuleak.allocators.base import ALIGNMENT, GAP, Allocator
 
 _LARGE = 1 << 16
@@ -26,12 +29,16 @@ class ExactFit(Allocator):
         self._top = base
         self._end = base + size
         self._placed: dict[int, tuple[int, int]] = {}  # address to (capacity, alignment)
+        # What `reserve` took is entered there when one of it is asked for: starts of the addresses, and the addresses.
+        self._starts: list[int] = []
+        self._reserved: list[tuple[range, tuple[int, int]]] = []
         self._bins: dict[tuple[int, int], list[int]] = {}
 
     def copy(self) -> "ExactFit":
         """Another policy in the same state."""
         copy = ExactFit(self._top, self._end - self._top)
         copy._placed = dict(self._placed)
+        copy._starts, copy._reserved = list(self._starts), list(self._reserved)
         copy._bins = {wanted: list(addresses) for wanted, addresses in self._bins.items()}
         return copy
 
@@ -55,9 +62,10 @@ class ExactFit(Allocator):
         fresh = max(min(count - len(reused), (self._end - start) // step), 0)
         if fresh:
             self._top = start + fresh * step
-        addresses = [*reused, *range(start, start + fresh * step, step)]
-        self._placed.update(dict.fromkeys(addresses, wanted))
-        return addresses
+            self._starts.append(start)
+            self._reserved.append((range(start, self._top, step), wanted))
+        self._placed.update(dict.fromkeys(reused, wanted))
+        return [*reused, *range(start, start + fresh * step, step)]
 
     def memalign(self, alignment: int, size: int) -> int:
         """See Allocator."""
@@ -65,11 +73,37 @@ class ExactFit(Allocator):
 
     def free(self, address: int) -> None:
         """See Allocator."""
-        self._bins.setdefault(self._placed.pop(address), []).append(address)
+        wanted = self._wanted(address)
+        del self._placed[address]
+        self._bins.setdefault(wanted, []).append(address)
+
+    def free_all(self, addresses: Iterable[int]) -> None:
+        """See Allocator."""
+        placed, bins = self._placed, self._bins
+        for address in addresses:
+            if address not in placed:
+                self._spell_out(address)
+            if (wanted := placed.pop(address, None)) is not None:
+                if wanted not in bins:
+                    bins[wanted] = []
+                bins[wanted].append(address)
 
     def usable_size(self, address: int) -> int:
         """See Allocator."""
-        return self._placed[address][0]
+        return self._wanted(address)[0]
+
+    def _wanted(self, address: int) -> tuple[int, int]:
+        if address not in self._placed:
+            self._spell_out(address)
+        return self._placed[address]
+
+    def _spell_out(self, address: int) -> None:
+        """Enter what was reserved together with an address."""
+        index = bisect_right(self._starts, address) - 1
+        if index >= 0 and address in self._reserved[index][0]:
+            addresses, wanted = self._reserved.pop(index)
+            del self._starts[index]
+            self._placed.update(dict.fromkeys(addresses, wanted))
 
     def _place(self, wanted: tuple[int, int]) -> int:
         bin_ = self._bins.get(wanted)

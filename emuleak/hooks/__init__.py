@@ -7,6 +7,7 @@ from emuleak.hooks.breakpoints import Breakpoints
 from emuleak.hooks.complete import Complete
 from emuleak.hooks.entry import Entry
 from emuleak.hooks.gate import Gate
+from emuleak.hooks.inspection import inspection
 from emuleak.hooks.moments import Moments
 from emuleak.hooks.operators import Unseen
 from emuleak.hooks.plt import Plt
@@ -22,4 +23,15 @@ def strategy(name: str) -> HookStrategy:
     raise BadOption(f"no hooking strategy is called '{name}'; there are: {', '.join(kind.name for kind in STRATEGIES)}")
 
 
-__all__ = ["OPS", "STRATEGIES", "Breakpoints", "Gate", "HookStrategy", "Moments", "Plt", "Unseen", "strategy"]
+__all__ = [
+    "OPS",
+    "STRATEGIES",
+    "Breakpoints",
+    "Gate",
+    "HookStrategy",
+    "Moments",
+    "Plt",
+    "Unseen",
+    "inspection",
+    "strategy",
+]

@@ -4,7 +4,7 @@ A hook jumps (`jmp rel32`) to a copy of the stub (stub.S), of which there is one
 hooked; they share one block of data. The stub serves small blocks from lists that the heap filled in advance, and notes
 every call with its stack in a ring; the ring is *drained* when it is full, and before anything else looks at the heap:
 a trap, a switch of threads, the end. So the heap hears of every call, in order, only later. A trap costs 1.4 us and
-Python's part of a call 2 us more; the stub's part is 0.2 us and a drained record 0.6 (benchmarks/).
+Python's part of a call 2 us more; the stub's part is 0.2 us and a drained record 0.2 to 0.6 (benchmarks/).
 
 Nothing behind the gate trusts the guest: a guest that writes to the stub's data only lies about its own calls.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
+from emuleak.batch import Batch
 from emuleak.errors import MachineFailure
 from emuleak.events import (
     FAMILY_BY_CODE,
@@ -22,7 +23,6 @@ from emuleak.events import (
     THREAD_SHIFT,
     Call,
     Op,
-    Record,
     Stack,
     return_addresses,
 )
@@ -46,11 +46,8 @@ _REACH: Final = (1 << 31) - (1 << 20)
 _MAX_COPIES: Final = 64
 _LONGEST_ERRNO_LOCATION: Final = 64  # bytes; glibc's has 12, through its PLT
 
-# Behind the stub's own tables: the ring, the return addresses of its records, the lists of free blocks.
-_RING: Final = stub.DATA + 0x2_0000
-_RECORDS: Final = 2048
-_STACKS: Final = stub.DATA + 0x4_0000
-_STACKS_SIZE: Final = 0x8_0000
+_CODE: Final = stub.CODE[: stub.INSPECT]
+# Behind the stub's own data: the lists of free blocks.
 _LISTS: Final = stub.DATA + 0x10_0000
 _LIST_SIZE: Final = 0x4000  # bytes: 2,047 addresses and the 0 that ends them
 _CLASSES: Final = (stub.LARGEST + 23 >> 4) + 1
@@ -61,7 +58,6 @@ _SAVED: Final = struct.Struct("<6Q")
 _REST: Final = struct.Struct("<5Q")
 _WORD: Final = struct.Struct("<Q")
 _RULE: Final = struct.Struct("<QQ")
-_FOUR_WORDS: Final = struct.Struct("<4Q")
 _NO_CODE: Final = 1  # an address at which none lies
 # Rules that the stub can follow have offsets within these bounds: what it reads then is part of the stack.
 _LARGEST_FROM_RBP: Final = 16
@@ -70,7 +66,7 @@ _LARGEST_FROM_RSP: Final = 1 << 24
 # [r11+SITE], index; jmp entry. They lie behind the stub's code, in its copies.
 _NOTE: Final = struct.Struct("<2sQ3sII1si")
 _NOTE_SIZE: Final = 32
-_FIRST_NOTE: Final = len(stub.CODE) + _NOTE_SIZE - 1 & -_NOTE_SIZE
+_FIRST_NOTE: Final = len(_CODE) + _NOTE_SIZE - 1 & -_NOTE_SIZE
 _NEWS: Final = frozenset(
     code for code in range(len(OPS)) if FAMILY_BY_CODE[code] != FAMILY_BY_CODE[0] and not RELEASES_BY_CODE[code]
 )
@@ -85,7 +81,7 @@ class Ledger(Protocol):
         Raises Fault for an address of the guest's that cannot be written.
         """
 
-    def take(self, _calls: Sequence[Record], /) -> None:
+    def take(self, _calls: Batch, /) -> None:
         """Take note of calls that the stub has served, in their order."""
 
     def reserve(self, _size: int, _count: int, /) -> Sequence[int]:
@@ -195,7 +191,7 @@ class Gate:
 
     def trap_always(self) -> None:
         """Let no call pass by Python, so that each is heard of as it happens."""
-        self._put(stub.RING_END_AT, _RING)
+        self._put(stub.RING_END_AT, stub.RING)
 
     def forget_rules(self) -> None:
         """Return addresses may mean something else now: a module came or went."""
@@ -208,18 +204,14 @@ class Gate:
         """Tell the ledger of the calls that the stub served since the last time."""
         self._originals.put_hooks_back()
         data = self._data
-        used = min(max(self._get(stub.RING_AT) - _RING, 0), _RECORDS * stub.RECORD) // stub.RECORD * stub.RECORD
+        used = min(max(self._get(stub.RING_AT) - stub.RING, 0), stub.RECORDS * stub.RECORD) // stub.RECORD * stub.RECORD
         if not used:
             return
-        records = bytes(data[_RING - stub.DATA : _RING - stub.DATA + used])
-        area = bytes(data[_STACKS - stub.DATA : max(self._get(stub.STACKS_AT), _STACKS) - stub.DATA])
-        self._put(stub.RING_AT, _RING)
-        self._put(stub.STACKS_AT, _STACKS)
-        calls = [
-            (word, address, area[start - _STACKS : end - _STACKS])
-            for word, address, start, end in _FOUR_WORDS.iter_unpack(records)
-        ]
-        self.ledger.take(calls)
+        records = bytes(data[stub.RING - stub.DATA : stub.RING - stub.DATA + used])
+        area = bytes(data[stub.STACKS - stub.DATA : max(self._get(stub.STACKS_AT), stub.STACKS) - stub.DATA])
+        self._put(stub.RING_AT, stub.RING)
+        self._put(stub.STACKS_AT, stub.STACKS)
+        self.ledger.take(Batch(records, area, drained=True))
 
     # ---- the trap
 
@@ -253,7 +245,7 @@ class Gate:
 
     def _prepare(self, op: int, first: int, second: int, sp: int, stack: Stack) -> None:
         """Give the stub what it lacked, so that the next call like this one need not trap."""
-        if op not in stub.SERVED or self._get(stub.RING_END_AT) == _RING:
+        if op not in stub.SERVED or self._get(stub.RING_END_AT) == stub.RING:
             return
         size = first * second if op == stub.CALLOC else first
         if op in stub.ALLOCATES and size > stub.LARGEST:
@@ -306,7 +298,7 @@ class Gate:
             raise MachineFailure(f"no room for another copy of the stub near {site:#x}")
         copy = self._place(site)
         self._memory.map(Region(copy, copy + PAGE, READ | EXEC, "gate"))
-        self._memory.poke(copy, stub.CODE)
+        self._memory.poke(copy, _CODE)
         self._copies[copy] = _FIRST_NOTE
         return copy
 
@@ -324,10 +316,10 @@ class Gate:
 
     def _fill_header(self) -> None:
         self.forget_rules()
-        self._put(stub.RING_AT, _RING)
-        self._put(stub.RING_END_AT, _RING + _RECORDS * stub.RECORD)
-        self._put(stub.STACKS_AT, _STACKS)
-        self._put(stub.STACKS_END_AT, _STACKS + _STACKS_SIZE - 8 * stub.MAX_FRAMES - stub.LARGEST)
+        self._put(stub.RING_AT, stub.RING)
+        self._put(stub.RING_END_AT, stub.RING + stub.RECORDS * stub.RECORD)
+        self._put(stub.STACKS_AT, stub.STACKS)
+        self._put(stub.STACKS_END_AT, stub.STACKS + stub.STACKS_SIZE - 8 * stub.MAX_FRAMES - stub.LARGEST)
         for class_ in range(_CLASSES):
             self._put(stub.LISTS_AT + 8 * class_, _LISTS + class_ * _LIST_SIZE)
 

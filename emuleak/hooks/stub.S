@@ -10,10 +10,11 @@
 #
 # A small malloc pops an address from the list of its size class and writes the block's header and red zone; a free
 # checks both and takes a copy of what the block holds. Both write a record of four words (operation, thread and size;
-# address; where its stack starts and ends) and the return addresses of all callers, by the rules of the call-frame
-# information that the table holds. Whatever is out of the ordinary - a size without a list, an empty list, a full
-# ring, a return address that the table does not know, an unknown stack, a damaged block - goes to `slow`, before
-# anything was changed.
+# address; by how much the heap grows; half a word each where in their area its stack ends, which starts where the last
+# record's ended, and which multiple of 16 the address is) and the return addresses of all callers, by the rules of the call-frame
+# information that the table holds. Whatever is out of the ordinary - a size without a list, an empty list, a full ring, a return address that the table does not know, an unknown
+# stack, a damaged block, one that another family of functions made or of another size than is told - goes to `slow`,
+# before anything was changed.
 #
 # A branch not taken costs the emulator as much as six other instructions, since its blocks of code end there. So
 # several tests are made one wherever arithmetic allows it.
@@ -43,7 +44,11 @@
         .equ STACK_WORDS, 168           # (STACK_HIGH - STACK_LOW) / 8
         .equ CHUNK, 176                 # of the block that is being freed
         .equ SITE, 184                  # which operator new is called (gate.py)
+        .equ FAMILY, 192                # which functions go with this one, << 16 (events.py)
         .equ LISTS, 0x1000              # by size class: address of the next entry of its list
+        .equ RECORDS, 0x20000           # the ring
+        .equ AREA, 0x40000              # the return addresses
+        .equ RELEASES, 0x66002          # a bit for each operation that is served and frees
         .equ RULES, 0x2000              # hash table: return address, rule
 
         .equ LARGEST, 1000              # bytes; beyond it a call traps
@@ -54,6 +59,9 @@
         .equ MAGIC, 0x5ea1b10c5ea1b10c
         .equ RED, 0xfdfdfdfdfdfdfdfd
         .equ FREED, 0xdddddddddddddddd
+        .equ C, 1 << 16                 # families
+        .equ SINGLE, 2 << 16
+        .equ ARRAY, 3 << 16
 
         .macro entry op
         movabs  r11, DATA
@@ -70,30 +78,33 @@ op_\op:
         jmp     slow
         .endm
 
-        .macro entry_new op
+        .macro entry_new op family
         .balign 64
 op_\op:
         entry   \op
+        mov     qword ptr [r11+FAMILY], \family
         mov     rax, rdi
         jmp     allocate
         .endm
 
-        .macro entry_delete op
+        .macro entry_delete op family
         .balign 64
 op_\op:
         test    rdi, rdi
         jz      free_null
         entry   \op
+        mov     qword ptr [r11+FAMILY], \family
         xor     eax, eax
         jmp     release
         .endm
 
-        .macro entry_sized_delete op
+        .macro entry_sized_delete op family
         .balign 64
 op_\op:
         test    rdi, rdi
         jz      free_null
         entry   \op
+        mov     qword ptr [r11+FAMILY], \family
         mov     rax, rsi
         jmp     release
         .endm
@@ -170,15 +181,18 @@ op_\op:
 9:
         .endm
 
-        # r9 end of the stack, rax operation and size, rsi address
+        # r9 end of the stack, rax operation and size, rsi address, rdi by how much the heap grows
         .macro record
         or      rax, [r11+THREAD]
         mov     r8, [r11+RING]
-        mov     rdx, [r11+STACKS]
         mov     [r8], rax
         mov     [r8+8], rsi
-        mov     [r8+16], rdx
-        mov     [r8+24], r9
+        mov     [r8+16], rdi
+        lea     edx, [r9-AREA]
+        mov     [r8+24], edx
+        mov     rdx, rsi
+        shr     rdx, 4
+        mov     [r8+28], edx
         mov     [r11+STACKS], r9
         add     r8, 32
         mov     [r11+RING], r8
@@ -205,6 +219,7 @@ op_\op:
         .endm
 
 malloc: entry   0
+        mov     qword ptr [r11+FAMILY], C
         mov     rax, rdi
 allocate:
         cmp     rax, LARGEST
@@ -219,9 +234,11 @@ allocate:
         jz      slow
         add     rdx, 8
         mov     [r11+LISTS+rcx], rdx
-        mov     rcx, rax                # header: size << 48 | size, disguised by the address
+        mov     rdi, rax
+        mov     rcx, rax                # header: size << 48 | family << 16 | size, disguised by the address
         ror     rcx, 16
         or      rcx, rax
+        or      rcx, [r11+FAMILY]
         xor     rcx, rsi
         movabs  rdx, MAGIC
         xor     rcx, rdx
@@ -241,8 +258,9 @@ allocate:
 free:   test    rdi, rdi
         jz      free_null
         entry   1
+        mov     qword ptr [r11+FAMILY], C
         xor     eax, eax
-release:
+release:                                # rax: the block's size as far as it is told, or 0
         mov     rcx, rdi                # inside the heap, and aligned
         movabs  rdx, HEAP+16
         sub     rcx, rdx
@@ -257,6 +275,14 @@ release:
         movzx   edx, cx
         imul    r8, rdx, 0x10001        # its size is told twice, or somebody wrote there
         xor     r8, rcx
+        mov     r9, [r11+FAMILY]
+        shl     r9, 16
+        xor     r8, r9
+        test    rax, rax
+        cmovz   rax, rdx
+        mov     r9, rax
+        xor     r9, rdx
+        or      r8, r9
         mov     ecx, edx
         cmp     ecx, LARGEST
         ja      slow
@@ -289,8 +315,6 @@ release:
         mov     [r11+CHUNK], rcx
         mov     rdx, [r11+OP]
         shl     rdx, 56
-        shl     rax, 24
-        shr     rax, 24
         or      rax, rdx
         walk
         mov     rsi, [r11+S_RDI]
@@ -315,13 +339,16 @@ release:
         add     r9, 16
         sub     ecx, 16
         jnz     1b
-2:      record
+2:      movzx   edi, ax
+        neg     rdi
+        record
 free_null:
         xor     eax, eax
         leave_clean
 
         .balign 64
 calloc: entry   2
+        mov     qword ptr [r11+FAMILY], C
         mov     rax, rdi
         mul     rsi
         jc      slow
@@ -335,14 +362,14 @@ calloc: entry   2
         entry_trap 8
         entry_trap 9
         entry_trap 10
-        entry_new 11
-        entry_new 12
-        entry_delete 13
-        entry_delete 14
+        entry_new 11 SINGLE
+        entry_new 12 ARRAY
+        entry_delete 13 SINGLE
+        entry_delete 14 ARRAY
         entry_trap 15
         entry_trap 16
-        entry_sized_delete 17
-        entry_sized_delete 18
+        entry_sized_delete 17 SINGLE
+        entry_sized_delete 18 ARRAY
         entry_trap 19
         entry_trap 20
         entry_trap 21
@@ -369,3 +396,58 @@ slow:   mov     [r11+S_RSP], rsp
         mov     dword ptr [r11+ERRNO], 0
         pop     rax
         leave_clean
+
+        # Not a part of the stub: at the end it looks at blocks that were freed (inspection.py), from a page that no guest
+        # could write to. The ring holds the records of their batch again. r8 tells how far it came: to the first record
+        # whose block was changed since, or to the end of all.
+        .balign 64
+inspect:
+        movabs  r11, DATA
+        lea     r8, [r11+RECORDS]
+1:      cmp     r8, [r11+RING]
+        jae     9f
+        movzx   ecx, byte ptr [r8+7]
+        mov     eax, RELEASES
+        bt      eax, ecx
+        jnc     5f
+        mov     rdi, [r8+8]
+        mov     esi, [r8+24]            # what it held ends there
+        lea     rsi, [r11+rsi+AREA]
+        movzx   ecx, word ptr [r8]
+        add     ecx, 23
+        chunk_size
+        sub     rsi, rcx
+        movabs  r10, RED
+        movabs  r9, FREED
+        xor     r9, [rdi-8]
+        mov     rdx, [rdi-16]
+        xor     rdx, r10
+        or      r9, rdx
+        mov     rdx, [rdi+rcx-8]
+        xor     rdx, r10
+        or      r9, rdx
+        mov     rdx, [rdi+rcx]
+        xor     rdx, r10
+        or      r9, rdx
+        mov     rdx, [rdi+rcx+8]
+        xor     rdx, r10
+        or      r9, rdx
+        mov     rdx, [rdi]
+        xor     rdx, [rsi+8]
+        or      r9, rdx
+        sub     ecx, 16
+2:      mov     rdx, [rdi+8]
+        xor     rdx, [rsi+16]
+        or      r9, rdx
+        mov     rdx, [rdi+16]
+        xor     rdx, [rsi+24]
+        or      r9, rdx
+        add     rdi, 16
+        add     rsi, 16
+        sub     ecx, 16
+        jnz     2b
+        test    r9, r9
+        jnz     9f
+5:      add     r8, 32
+        jmp     1b
+9:      int     0x82

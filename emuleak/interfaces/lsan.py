@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import UNSET
 
+from emuleak.batch import Batch
 from emuleak.errors import BadOption
 from emuleak.events import SIZE_MASK, Call, Log, Record, Stack
 from emuleak.findings.declared import ignored_records
@@ -189,12 +190,12 @@ class _Watch:
             self._ignore(next(reversed(log.live.values())))
         return result
 
-    def take(self, calls: Sequence[Record]) -> None:
+    def take(self, batch: Batch) -> None:
         """See Ledger."""
-        self._heap.take(calls)
+        self._heap.take(batch)
         live = self._heap.log.live
-        for call in calls:
-            if live.get(call[1]) is call and call[0] >> 40 & 0xFFFF in self._off:
+        for call in batch.calls():
+            if live.get(call[1]) == call and call[0] >> 40 & 0xFFFF in self._off:
                 self._ignore(call)
 
     def reserve(self, size: int, count: int) -> Sequence[int]:
