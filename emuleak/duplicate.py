@@ -23,22 +23,28 @@ def has_private_sharing(space: AddressSpace) -> bool:
 def share(space: AddressSpace, memory: SharedMemory) -> None:
     """Move what is mapped as shared to where another address space can show it, too. Raises OutOfAddressSpace."""
     for region in space.regions():
-        if not _is_to_be_moved(space, region):
-            continue
-        start = memory.allocate(region.end - region.start)
-        if not start:
-            raise OutOfAddressSpace
-        arena, delta = _arena(space, region.start), start - region.start
-        for low, high in list(space.touched(region.start, region.end)):
-            memory.window(low + delta, high - low)[:] = arena.view[low - arena.base : high - arena.base]
-            arena.zero(low - arena.base, high - low)
-            if region.source is not None:
-                memory.loaded.update(range(low + delta >> PAGE_SHIFT, high + delta >> PAGE_SHIFT))
-            for page in range(low, high, 1 << PAGE_SHIFT):
-                entry = space.pages[page >> PAGE_SHIFT] & PERMISSIONS
-                space.pages[page >> PAGE_SHIFT] = entry | page ^ page + delta
-        space.aliases.add(memory, Alias(region.start, region.end, start, start))
-        space.on_change(bool(region.prot & EXEC))
+        if _is_to_be_moved(space, region):
+            move(space, region, memory)
+
+
+def move(space: AddressSpace, region: Region, memory: SharedMemory) -> None:
+    """Move one region there. Raises OutOfAddressSpace."""
+    start = memory.allocate(region.end - region.start)
+    if not start:
+        raise OutOfAddressSpace
+    arena, delta = _arena(space, region.start), start - region.start
+    for low, high in list(space.touched(region.start, region.end)):
+        memory.window(low + delta, high - low)[:] = arena.view[low - arena.base : high - arena.base]
+        arena.zero(low - arena.base, high - low)
+        if region.source is not None:
+            memory.loaded.update(range(low + delta >> PAGE_SHIFT, high + delta >> PAGE_SHIFT))
+        for page in range(low, high, 1 << PAGE_SHIFT):
+            entry = space.pages[page >> PAGE_SHIFT] & PERMISSIONS
+            space.pages[page >> PAGE_SHIFT] = entry | page ^ page + delta
+    space.aliases.add(memory, Alias(region.start, region.end, start, start))
+    space.on_change(bool(region.prot & EXEC))
+    if region.prot & EXEC:
+        space.alias_code()
 
 
 def _is_to_be_moved(space: AddressSpace, region: Region) -> bool:
@@ -55,6 +61,7 @@ def duplicate(space: AddressSpace) -> AddressSpace:
     for alias in space.aliases:
         if space.aliases.memory is not None:
             copy.aliases.add(space.aliases.memory, Alias(alias.start, alias.end, alias.physical, alias.key))
+    copy.aliases.executable = space.aliases.executable
     copy.pages.update(space.pages)
     return copy
 

@@ -37,30 +37,13 @@ from emuleak.layout import (
 from emuleak.sharing import Aliases
 
 __all__ = [
-    "EXEC",
-    "GATE_BASE",
-    "GATE_SIZE",
-    "HEAP_BASE",
-    "HEAP_SIZE",
-    "MMAP_TOP",
-    "PAGE",
-    "PAGE_SHIFT",
-    "PERMISSIONS",
-    "PROGRAM_BASE",
-    "READ",
-    "STACK_TOP",
-    "WRITE",
-    "AddressSpace",
-    "Fault",
-    "OutOfAddressSpace",
-    "PageSource",
-    "Region",
-    "page_ceil",
-    "page_floor",
-]
+    "EXEC", "GATE_BASE", "GATE_SIZE", "HEAP_BASE", "HEAP_SIZE", "MMAP_TOP", "PAGE", "PAGE_SHIFT", "PERMISSIONS",
+    "PROGRAM_BASE", "READ", "STACK_TOP", "WRITE", "AddressSpace", "Fault", "OutOfAddressSpace", "PageSource", "Region",
+    "page_ceil", "page_floor",
+]  # fmt: skip
 
 _GIB = 1 << 30
-_NO_CODE = False
+_CODE, _NO_CODE = True, False
 _DISCARD = 1 << 17  # from here on giving pages back is cheaper than writing zeros
 _ZEROS = memoryview(bytes(_DISCARD))
 _ARENAS = (
@@ -166,6 +149,10 @@ class AddressSpace:
             offset = piece.offset + low - piece.start
             self._regions.insert(index, replace(piece, start=low, end=high, prot=prot, offset=offset))
         touched = False
+        if prot & EXEC and self.aliases.at(start) is not None:
+            self.alias_code()
+        if self.aliases.executable and prot & WRITE and self.aliases.at(start) is not None:
+            prot |= EXEC
         for page in self._cached(start, end):
             self.pages[page] = _granted(prot) | self.pages[page] & ~PERMISSIONS
             touched = True
@@ -189,14 +176,19 @@ class AddressSpace:
 
     # ---- bytes
 
-    def check(self, address: int, length: int, prot: int) -> None:
-        """Raise Fault unless all of `[address, address + length)` is mapped with every bit of `prot`."""
-        end = address + length
+    def check(self, address: int, length: int, prot: int) -> int:
+        """Raise Fault unless all of `[address, address + length)` is mapped with every bit of `prot`.
+
+        EXEC where some of it may hold code, else 0.
+        """
+        end, code = address + length, 0
         while address < end:
             region = self.region_at(address)
             if region is None or _granted(region.prot) & prot != prot:
                 raise Fault(address)
+            code |= region.prot & EXEC
             address = region.end
+        return code
 
     def read(self, address: int, length: int) -> bytes:
         """`length` bytes as the guest would read them. Raises Fault."""
@@ -210,7 +202,8 @@ class AddressSpace:
         length = len(data)
         if length == 0:
             return
-        self.check(address, length, WRITE)
+        if self.check(address, length, WRITE):
+            self.on_change(_CODE)
         self.poke(address, data)
 
     def poke(self, address: int, data: bytes | bytearray | memoryview) -> None:
@@ -223,8 +216,8 @@ class AddressSpace:
 
     def writable(self, address: int, length: int) -> memoryview:
         """A window through which the host may fill guest memory in place (readinto). Raises Fault."""
-        if length:
-            self.check(address, length, WRITE)
+        if length and self.check(address, length, WRITE):
+            self.on_change(_CODE)
         for page in range(address >> PAGE_SHIFT, page_ceil(address + length) >> PAGE_SHIFT):
             if page not in self.pages and not self._touch(page) and length:
                 raise Fault(address)
@@ -294,6 +287,18 @@ class AddressSpace:
 
     # ---- pages
 
+    def alias_code(self) -> None:
+        """Some aliased memory holds code: stores by whatever view must be seen to change it.
+
+        The CPU looks for translated code only where it may execute what is stored, so all writable aliases get that.
+        """
+        self.aliases.executable = True
+        for alias in self.aliases:
+            for page in self._cached(alias.start, alias.end):
+                if self.pages[page] & WRITE:
+                    self.pages[page] |= EXEC
+        self.on_change(_CODE)
+
     def fill(self, page: int) -> int:
         """Permissions of a page met for the first time (0: none); remembers that it was touched."""
         return self._touch(page)
@@ -305,6 +310,8 @@ class AddressSpace:
         entry = _granted(region.prot)
         if self.aliases:
             entry |= self.aliases.bits(page)
+            if entry & WRITE and self.aliases.executable:
+                entry |= EXEC
         if region.source is not None and not self._is_loaded(page):
             start = page << PAGE_SHIFT
             if not region.source.load(region.offset + start - region.start, self._window(start, PAGE)):

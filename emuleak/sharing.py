@@ -68,6 +68,7 @@ class Aliases:
 
     def __init__(self) -> None:
         self.memory: SharedMemory | None = None
+        self.executable = False  # whether some of it holds code, or did
         self._all: list[Alias] = []
 
     def __bool__(self) -> bool:

@@ -17,8 +17,11 @@ pytestmark = pytest.mark.skipif(
 )
 
 DIRECTORY = Path(__file__).parent / "cpu_programs"
-FLAGS = {"bmi": ("-mno-red-zone", "-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt", "-madx", "-msse4.2")}
-NEEDS = {"bmi": {"bmi1", "bmi2", "abm", "popcnt", "adx", "sse4_2"}}
+FLAGS = {
+    "writes_code": ("-pthread",),
+    "bmi": ("-mno-red-zone", "-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt", "-madx", "-msse4.2"),
+}
+NEEDS: dict[str, set[str]] = {"bmi": {"bmi1", "bmi2", "abm", "popcnt", "adx", "sse4_2"}}
 
 
 def host_has(features: set[str]) -> bool:
@@ -37,7 +40,7 @@ def compare(binary: Path, arguments: Sequence[str] = ()) -> emuleak.Verdict:
     return verdict
 
 
-@pytest.mark.parametrize("name", ["bmi"])
+@pytest.mark.parametrize("name", ["bmi", "writes_code"])
 def test_computes_what_the_host_computes(name: str):
     if not host_has(NEEDS.get(name, set())):
         pytest.skip("the host's CPU has not all of that")

@@ -56,6 +56,18 @@ TABLE = (
     "create table t(a integer primary key, b text); insert into t(b) values ('x'), ('yy'), ('zzz');"
     "select a, b, length(b) from t order by b desc; select sum(a), group_concat(b) from t;"
 )
+THREADS = """
+import queue, threading
+todo, done = queue.Queue(), []
+def work():
+    while (number := todo.get()) is not None:
+        done.append(number * number)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+for number in (*range(100), *[None] * 4): todo.put(number)
+for thread in threads: thread.join()
+print(sum(done), len(done))
+"""
 HASH = 'my %h; $h{$_ % 7} .= $_ for 1..100; print join(",", map { "$_=$h{$_}" } sort keys %h), "\\n"'
 
 CASES = (
@@ -95,6 +107,11 @@ CASES = (
     case("jq", "-c", "[.items[].price] | add", "document.json"),
     case("bc", stdin="sums"),
     case("xz", "-c", "words"),
+    # With threads of their own.
+    case("xz", "-T4", "--block-size=4096", "-c", "/usr/bin/env"),
+    case("zstd", "-T2", "-q", "-c", "/usr/bin/env"),
+    case("sort", "--parallel=4", "-S", "1M", "words"),
+    case("python3", "-c", THREADS),
     case("xz", "-9", "-c", "-k", "numbers"),
     case("od", "-c", "sorted"),
     case("od", "-A", "x", "-t", "x1z", "words"),

@@ -21,7 +21,16 @@ DIRECTORY = Path(__file__).parent / "thread_programs"
 APART = ("race_lost_update", "race_double_free", "race_lock_order", "deadlock", "thread_local_library")
 ALONE = sorted(path.stem for path in DIRECTORY.glob("*.c*") if path.stem not in APART)
 FLAGS = {"openmp": ("-fopenmp",), "standard": ("-std=c++20",)}
-INTERRUPTED = ("spinlocks", "mutex_inherit", "rwlocks", "conditions", "cancellation", "standard", "barriers")
+INTERRUPTED = (
+    "mutex_shared",
+    "spinlocks",
+    "mutex_inherit",
+    "rwlocks",
+    "conditions",
+    "cancellation",
+    "standard",
+    "barriers",
+)
 SEEDS = range(1, 51)
 
 

@@ -192,6 +192,8 @@ class Kernel:
         self._slice, self._is_over = _SLICE, False
         others = sum(len(each.memory.pages) for each in self.system.alive() if each.memory is not self.memory)
         self.machine.page_limit = max(self.system.page_limit - others, 1)
+        if self.memory.aliases.executable:
+            self.machine.flush_code()  # another process may have written over it
         self.threads.resume(self.system.progress, self.clock.elapsed_ns)
         self._mind_others()
 

@@ -23,6 +23,7 @@ def finish(kernel: "Kernel") -> None:
     system, identity = kernel.system, kernel.identity
     kernel.show_registers()
     system.observer.ended(kernel)
+    _release_locks(kernel)
     if kernel.files.fifos:
         from emuleak.kernel.fifos import forget  # noqa: PLC0415 - few programs make any
 
@@ -43,6 +44,15 @@ def finish(kernel: "Kernel") -> None:
         system.remove(kernel)
     if parent is not None and not parent.gone:
         _tell(kernel, parent)
+
+
+def _release_locks(kernel: "Kernel") -> None:
+    """Let other processes hear that the owner of robust locks has ended."""
+    if len(kernel.system.table) > 1:
+        from emuleak.kernel.owned import release  # noqa: PLC0415 - a program of one process has nobody to hear it
+
+        for thread in kernel.threads.every():
+            release(kernel, thread)
 
 
 def release_lender(kernel: "Kernel") -> None:

@@ -2,7 +2,8 @@
 
 A shared mapping is a copy of the file that is kept in step with it, not the file's own memory. Copy and file are made
 alike at msync(2), when the mapping goes, when the process ends, and around every read and write of the same file by
-the process. In between, two mappings of one file do not see each other's stores, nor does another process.
+the process. In between, other processes that mapped it themselves do not see what is stored; other mappings of the same
+process show the same copy (views.py).
 """
 
 from collections.abc import Callable, Iterator

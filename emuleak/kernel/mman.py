@@ -1,10 +1,12 @@
 """System calls on memory: mmap(2), munmap(2), mprotect(2), mremap(2), brk(2), madvise(2) and their kin."""
 
+from collections.abc import Container
+
 from msgspec.structs import replace
 
 from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.core import Kernel
-from emuleak.kernel.descriptions import Description
+from emuleak.kernel.descriptions import Description, writable
 from emuleak.kernel.mappings import FileMappings
 from emuleak.kernel.table import Int, Pointer, ULong, syscall
 from emuleak.memory import (
@@ -56,12 +58,28 @@ def mmap(kernel: Kernel, addr: Pointer, length: ULong, prot: Int, flags: Int, fd
 def _show(kernel: Kernel, file: Description, region: Region) -> Region:
     """Map a file: what is private and not huge is read at once, which is cheaper than page by page."""
     size = region.end - region.start
+    if region.shared and kernel.files.mappings is not None and _is_shown(kernel, file, region):
+        return kernel.memory.region_at(region.start) or region
     if region.shared or size > _READ_AT_ONCE:
         region = replace(region, source=_mappings(kernel).show(file, shared=region.shared))
     kernel.memory.map(region)
     if region.source is None:
         file.pread_into(kernel.memory.peek(region.start, size), region.offset)
     return region
+
+
+def _is_shown(kernel: Kernel, file: Description, region: Region) -> bool:
+    """Map a file that is mapped as shared already, if it is: both then show the same memory."""
+    from emuleak.kernel.views import source_of, view  # noqa: PLC0415 - few programs map a file twice
+
+    status = file.stat()
+    source = source_of(kernel, (status.st_dev, status.st_ino), stores=writable(file))
+    if source is None:
+        return False
+    region = replace(region, source=source)
+    kernel.memory.map(region)
+    view(kernel, region)
+    return True
 
 
 def _mappings(kernel: Kernel) -> FileMappings:
@@ -112,14 +130,14 @@ def _place_fixed(kernel: Kernel, addr: int, size: int, flags: int) -> int:
     return addr
 
 
-def _range(kernel: Kernel, addr: int, length: int) -> int:
+def _range(kernel: Kernel, addr: int, length: int, ours: Container[str] = ("gate", "heap")) -> int:
     """Check a range the guest names; its length in whole pages. The gate's and the heap's pages are not the guest's."""
     if addr % PAGE:
         raise SyscallError("EINVAL")
     size = page_ceil(length)
     if size > _TASK_SIZE or addr + size > _TASK_SIZE:
         raise SyscallError("EINVAL")
-    if any(region.kind in {"gate", "heap"} for region in kernel.memory.overlapping(addr, addr + size)):
+    if any(region.kind in ours for region in kernel.memory.overlapping(addr, addr + size)):
         raise SyscallError("EINVAL")
     return size
 
@@ -136,8 +154,8 @@ def munmap(kernel: Kernel, addr: Pointer, length: ULong) -> int:
 
 @syscall(10)
 def mprotect(kernel: Kernel, addr: Pointer, length: ULong, prot: Int) -> int:
-    """mprotect(2)."""
-    size = _range(kernel, addr, length)
+    """mprotect(2), of the heap's pages, too: a program may put code or a guard page into a block of its own."""
+    size = _range(kernel, addr, length, ("gate",))
     mappings = kernel.files.mappings
     if mappings is not None:
         mappings.check(addr, addr + size, prot)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from emuleak.kernel.abi import ERRNO, SyscallError
 from emuleak.kernel.descriptions import WouldBlock
+from emuleak.kernel.futexes import wake
 from emuleak.kernel.table import Int, Pointer, syscall
 from emuleak.memory import Fault
 
@@ -47,8 +48,13 @@ def futex(kernel: "Kernel", uaddr: int, op: int, deadline: Callable[[], int | No
     # No handler ends this call with EINTR: libc would take that for success.
     thread.always_again = True
     wait = WouldBlock(until)
-    wait.on_timeout = lambda: -ERRNO["ETIMEDOUT"]
+    wait.on_timeout = lambda: _too_late(thread)
     raise wait
+
+
+def _too_late(thread: "Thread") -> int:
+    thread.always_again = False
+    return -ERRNO["ETIMEDOUT"]
 
 
 def _taken(kernel: "Kernel", uaddr: int) -> bool:
@@ -60,7 +66,7 @@ def _taken(kernel: "Kernel", uaddr: int) -> bool:
     if not owner:
         _write(kernel, uaddr, word & (_WAITERS | _OWNER_DIED) | tid)
         return True
-    if kernel.threads.find(owner) is None:
+    if all(process.threads.find(owner) is None for process in kernel.system.alive()):
         raise SyscallError("ESRCH")
     return False
 
@@ -116,7 +122,7 @@ def _owner_died(kernel: "Kernel", thread: "Thread", entry: int, offset: int) -> 
         return
     _write(kernel, address, word & _WAITERS | _OWNER_DIED)
     if word & _WAITERS and not entry & 1:
-        kernel.threads.wake(address, 1)
+        wake(kernel, address, 1)
 
 
 def _read(kernel: "Kernel", address: int) -> int:

@@ -6,6 +6,7 @@ from emuleak.deadstack import clear_below
 from emuleak.kernel import owned
 from emuleak.kernel.abi import ERRNO, SyscallError
 from emuleak.kernel.core import Kernel
+from emuleak.kernel.futexes import key, wake
 from emuleak.kernel.table import Int, Pointer, UInt, ULong, syscall
 from emuleak.kernel.threads import FUTEX_ANY
 
@@ -75,7 +76,7 @@ def exit_(kernel: Kernel, status: Int) -> int | None:
     _clear_stack(kernel)
     if thread.clear_tid and kernel.memory.region_at(thread.clear_tid):
         kernel.memory.write(thread.clear_tid, bytes(4))
-        _wake(kernel, thread.clear_tid, 1)
+        wake(kernel, thread.clear_tid, 1)
     threads.finish()
     return None
 
@@ -143,35 +144,19 @@ def futex(
         _futex_wait(kernel, uaddr, op, val, timeout, bitset)
         return None
     if command in {_FUTEX_WAKE, _FUTEX_WAKE_BITSET}:
-        return _wake(kernel, uaddr, val, val3 if command == _FUTEX_WAKE_BITSET else FUTEX_ANY)
+        return wake(kernel, uaddr, val, val3 if command == _FUTEX_WAKE_BITSET else FUTEX_ANY)
     if command in {_FUTEX_REQUEUE, _FUTEX_CMP_REQUEUE}:
         if command == _FUTEX_CMP_REQUEUE and _load(kernel, uaddr) != val3:
             raise SyscallError("EAGAIN")
-        woken = _wake(kernel, uaddr, val)
+        woken = wake(kernel, uaddr, val)
         # The fourth argument is a count here, not a pointer.
-        return woken + kernel.threads.requeue(_key(kernel, uaddr), _key(kernel, uaddr2), timeout & 0x7FFF_FFFF)
+        return woken + kernel.threads.requeue(key(kernel, uaddr), key(kernel, uaddr2), timeout & 0x7FFF_FFFF)
     if command == _FUTEX_WAKE_OP:
         return _futex_wake_op(kernel, uaddr, val, timeout & 0x7FFF_FFFF, uaddr2, val3)
     if command in owned.OPERATIONS:
         return owned.futex(kernel, uaddr, op, lambda: read_timespec(kernel, timeout) if timeout else None)
     kernel.note(f"futex operation {command} is not emulated: the program was told ENOSYS")
     return -ERRNO["ENOSYS"]
-
-
-def _key(kernel: Kernel, address: int) -> int:
-    """What a futex is known by: where it lies in shared memory, or its address."""
-    physical = kernel.memory.aliases.physical(address) if kernel.memory.aliases else None
-    return address if physical is None else physical
-
-
-def _wake(kernel: Kernel, address: int, limit: int, bitset: int = FUTEX_ANY) -> int:
-    """Wake waiters, of all processes where the futex lies in shared memory or the memory is shared as a whole."""
-    key = _key(kernel, address)
-    woken = kernel.threads.wake(key, limit, bitset)
-    for other in kernel.system.alive():
-        if other is not kernel and (key != address or other.memory is kernel.memory):
-            woken += other.threads.wake(key, limit - woken, bitset)
-    return woken
 
 
 def _load(kernel: Kernel, address: int) -> int:
@@ -190,7 +175,7 @@ def _futex_wait(kernel: Kernel, uaddr: int, op: int, val: int, timeout: int, bit
             deadline += kernel.clock.elapsed_ns
         elif op & _FUTEX_CLOCK_REALTIME:
             deadline -= kernel.clock.start_ns
-    kernel.threads.wait_futex(_key(kernel, uaddr), bitset, deadline)
+    kernel.threads.wait_futex(key(kernel, uaddr), bitset, deadline)
 
 
 def _futex_wake_op(kernel: Kernel, uaddr: int, count: int, count2: int, uaddr2: int, encoded: int) -> int:
@@ -205,8 +190,8 @@ def _futex_wake_op(kernel: Kernel, uaddr: int, count: int, count2: int, uaddr2: 
         raise SyscallError("ENOSYS")
     kernel.memory.write(uaddr2, (changes[operation & 7] & 0xFFFF_FFFF).to_bytes(4, "little"))
     holds = (old == limit, old != limit, old < limit, old <= limit, old > limit, old >= limit)[comparison]
-    woken = _wake(kernel, uaddr, count)
-    return woken + (_wake(kernel, uaddr2, count2) if holds else 0)
+    woken = wake(kernel, uaddr, count)
+    return woken + (wake(kernel, uaddr2, count2) if holds else 0)
 
 
 @syscall(35)
