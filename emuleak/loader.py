@@ -9,6 +9,7 @@ import os
 import random
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -41,6 +42,10 @@ _AT_SECURE, _AT_RANDOM, _AT_HWCAP2, _AT_EXECFN, _AT_MINSIGSTKSZ = 23, 25, 26, 31
 _HWCAP = 0x178BFBFF  # CPUID.1:EDX of the emulated CPU
 _MINSIGSTKSZ = 0xD30
 _WORD = (1 << 64) - 1  # addresses wrap around as the CPU's do
+
+
+OwnMalloc = Literal["auto", "serve", "keep"]
+"""What becomes of a malloc that a program brings along: replaced unless it wraps another one, always, or never."""
 
 
 class Module(msgspec.Struct, frozen=True):
@@ -82,6 +87,7 @@ class Process:
         self.program = program
         self.interpreter = interpreter
         self.stack_pointer = stack_pointer
+        self.own_malloc: OwnMalloc = "auto"
         self.modules: list[Module] = []
         self.listeners: list[Callable[[Module], None]] = []
         self._sorted: list[Module] = []
@@ -90,7 +96,7 @@ class Process:
     def copy(self) -> "Process":
         """The same modules, in a process that was forked; nobody listens yet."""
         copy = Process(self.program, self.interpreter, self.stack_pointer)
-        copy.modules = list(self.modules)
+        copy.modules, copy.own_malloc = list(self.modules), self.own_malloc
         copy._sorted, copy._starts = list(self._sorted), list(self._starts)
         return copy
 

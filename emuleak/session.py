@@ -44,7 +44,8 @@ class Options(msgspec.Struct, frozen=True):
     """What a run is given. `program` is a host path, `argv` what the guest sees; times in seconds, sizes in bytes.
 
     `stdin` is the content, or the path of a file; `cwd` the guest's working directory. None: as the emulator's own.
-    `suppressions` are files; `only_under` directories of sources outside of which findings are only counted.
+    `own_malloc` says what becomes of a malloc that the program brings along: see hooks/base.py. `suppressions` are
+    files; `only_under` directories of sources outside of which findings are only counted.
     `trace_children` has the programs checked, too, that processes become by execve(2).
     `on_report` is given the report while the symbols are still at hand. Without `library_stacks` the report may leave
     out the stacks of what libraries keep for themselves: for those who only count it.
@@ -56,6 +57,7 @@ class Options(msgspec.Struct, frozen=True):
     stdin: bytes | str | None = None
     capture: bool = False
     hook: str = "auto"
+    own_malloc: loader.OwnMalloc = "auto"
     sysroot: str = "/"
     seed: int = 0
     start_ns: int = 0
@@ -128,7 +130,9 @@ class Session:
 
     def _wire(self) -> None:
         """Tie the rooms together: who is told of what."""
-        self.terms = Terms(self.options.hook, self.options.sysroot, self._selection, self._check_memory)
+        self.terms = Terms(
+            self.options.hook, self.options.own_malloc, self.options.sysroot, self._selection, self._check_memory
+        )
         self.books = Books.opened(self.kernel, self.process, self._program_starts, "")
         self.log, self.heap = self.books.log, self.books.heap
         self.system.observer = self

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import click
 
@@ -11,6 +12,7 @@ from emuleak.cli import config, interruption, reports, selection
 from emuleak.cli.quantities import SECONDS, SIZE, STATUS
 from emuleak.cli.trace import Trace
 from emuleak.errors import BadOption
+from emuleak.loader import OwnMalloc
 from emuleak.report import verdict
 from emuleak.report.document import Report
 from emuleak.report.writers import WRITERS
@@ -27,6 +29,8 @@ from emuleak.session import DEFAULT_MAX_MEMORY, Options, Session
               help=f"Form of the report: {', '.join(WRITERS)}.")  # fmt: skip
 @click.option("--output", "outputs", multiple=True, metavar="FILE", help="Write that report there, not to stderr.")
 @click.option("--hook", default="auto", metavar="STRATEGY", show_default=True, help="How calls are intercepted.")
+@click.option("--own-malloc", type=click.Choice(get_args(OwnMalloc)), default="auto", metavar="WHAT",
+              help="A malloc of the program's own: auto, serve in its place, or keep it.")  # fmt: skip
 @click.option(
     "--sysroot", default="/", metavar="DIR", show_default=True, help="Where the program's ld.so and libc are."
 )
@@ -50,6 +54,7 @@ def run(
     formats: Sequence[str],
     outputs: Sequence[str],
     hook: str,
+    own_malloc: OwnMalloc,
     sysroot: str,
     max_seconds: float | None,
     max_memory: int,
@@ -77,6 +82,7 @@ def run(
         argv=(program, *arguments),
         stdin=stdin,
         hook=hook,
+        own_malloc=own_malloc,
         sysroot=sysroot,
         max_seconds=max_seconds,
         max_memory=max_memory,

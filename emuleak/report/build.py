@@ -15,6 +15,7 @@ from emuleak.kernel.signals import name_of
 from emuleak.loader import Process
 from emuleak.report.document import Exit, HeapSummary, Report, Sample
 from emuleak.report.remains import Remains
+from emuleak.report.remarks import remarks
 from emuleak.stacks.unwinder import Unwinder, dwarf_numbered
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def build(
         incomplete=tuple(
             what if times == 1 else f"{what} ({times} times)" for what, times in kernel.incomplete.items()
         ),
+        remarks=remarks(process, kernel.memory, counts.bytes_allocated) or UNSET,
         growth=tuple(Sample(*sample) for sample in log.growth.samples()) or UNSET,
         findings=(*misuses, *lost),
     )
