@@ -100,6 +100,7 @@ class Descendants:
         books.log.misuses.clear()
         books.log.declared, books.listener = Declared(), None
         process.add_initial()
+        process.is_checked = False
         books.process, books.unwinder = process, Unwinder(kernel.memory, process)
 
     def ended(self, kernel: "Kernel") -> None:

@@ -81,13 +81,17 @@ class Module(msgspec.Struct, frozen=True):
 
 
 class Process:
-    """The modules of a running program, in the order they were mapped: the program, its interpreter, the libraries."""
+    """The modules of a running program, in the order they were mapped: the program, its interpreter, the libraries.
+
+    `is_checked` unless it is a program that runs on without anybody keeping books on its heap.
+    """
 
     def __init__(self, program: Module, interpreter: Module | None, stack_pointer: int) -> None:
         self.program = program
         self.interpreter = interpreter
         self.stack_pointer = stack_pointer
         self.own_malloc: OwnMalloc = "auto"
+        self.is_checked = True
         self.modules: list[Module] = []
         self.listeners: list[Callable[[Module], None]] = []
         self._sorted: list[Module] = []

@@ -18,6 +18,7 @@ from emuleak.findings.frames import Symbolizer
 from emuleak.kernel.clock import Clock
 from emuleak.kernel.holding import hold
 from emuleak.kernel.run import run as run_guest
+from emuleak.kernel.scripts import interpreted
 from emuleak.kernel.system import System
 from emuleak.kernel.vfs import FileSystem
 from emuleak.machine import Machine
@@ -112,10 +113,11 @@ class Session:
             cwd=options.cwd,
         )
         identity = kernel.Identity(*_who())
+        program, argv = interpreted(options.program, options.argv, self.files.host_path)
         self.process = loader.load(
             self.memory,
-            options.program,
-            options.argv,
+            program,
+            argv,
             options.environment,
             self.files.host_path,
             (identity.uid, identity.gid),
@@ -125,8 +127,8 @@ class Session:
         self.system.new_id()
         self.system.page_limit = options.max_memory // PAGE
         self.kernel = kernel.Kernel(self.machine, self.memory, self.files, identity, self.system)
-        program = self.process.program
-        self.kernel.start(self.process.entry, self.process.stack_pointer, options.program, options.argv, program.end)
+        end = self.process.program.end
+        self.kernel.start(self.process.entry, self.process.stack_pointer, program, argv, end)
 
     def _wire(self) -> None:
         """Tie the rooms together: who is told of what."""

@@ -16,6 +16,8 @@ _SHOWN: Final = ("malloc", "calloc", "realloc", "free")
 
 def remarks(process: Process, memory: AddressSpace, bytes_allocated: int) -> tuple[str, ...]:
     """One line for each allocator of the program's own, and for memory that none is known to manage."""
+    if not process.is_checked:
+        return ()
     found = [remark for module in process.modules if (remark := _of_module(process, module))]
     if any(module.image.is_go for module in process.modules):
         found.append(
