@@ -19,7 +19,7 @@ from emuleak.kernel.clock import Clock
 from emuleak.kernel.holding import hold
 from emuleak.kernel.run import run as run_guest
 from emuleak.kernel.scripts import interpreted
-from emuleak.kernel.system import System
+from emuleak.kernel.system import Net, System
 from emuleak.kernel.vfs import FileSystem
 from emuleak.machine import Machine
 from emuleak.memory import PAGE, AddressSpace
@@ -45,8 +45,9 @@ class Options(msgspec.Struct, frozen=True):
     """What a run is given. `program` is a host path, `argv` what the guest sees; times in seconds, sizes in bytes.
 
     `stdin` is the content, or the path of a file; `cwd` the guest's working directory. None: as the emulator's own.
-    `own_malloc` says what becomes of a malloc that the program brings along: see hooks/base.py. `suppressions` are
-    files; `only_under` directories of sources outside of which findings are only counted.
+    `own_malloc` says what becomes of a malloc that the program brings along: see hooks/base.py; `net` whom its
+    sockets reach. `suppressions` are files; `only_under` directories of sources outside of which findings are only
+    counted.
     `trace_children` has the programs checked, too, that processes become by execve(2).
     `on_report` is given the report while the symbols are still at hand. Without `library_stacks` the report may leave
     out the stacks of what libraries keep for themselves: for those who only count it.
@@ -59,6 +60,7 @@ class Options(msgspec.Struct, frozen=True):
     capture: bool = False
     hook: str = "auto"
     own_malloc: loader.OwnMalloc = "auto"
+    net: Net = "loopback"
     sysroot: str = "/"
     seed: int = 0
     start_ns: int = 0
@@ -125,6 +127,7 @@ class Session:
         )
         self.system = System(Clock(options.start_ns), identity.pid, options.seed)
         self.system.new_id()
+        self.system.net = options.net
         self.system.page_limit = options.max_memory // PAGE
         self.kernel = kernel.Kernel(self.machine, self.memory, self.files, identity, self.system)
         end = self.process.program.end

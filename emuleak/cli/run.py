@@ -12,6 +12,7 @@ from emuleak.cli import config, interruption, reports, selection
 from emuleak.cli.quantities import SECONDS, SIZE, STATUS
 from emuleak.cli.trace import Trace
 from emuleak.errors import BadOption
+from emuleak.kernel.system import Net
 from emuleak.loader import OwnMalloc
 from emuleak.report import verdict
 from emuleak.report.document import Report
@@ -34,6 +35,8 @@ from emuleak.session import DEFAULT_MAX_MEMORY, Options, Session
 @click.option(
     "--sysroot", default="/", metavar="DIR", show_default=True, help="Where the program's ld.so and libc are."
 )
+@click.option("--net", type=click.Choice(get_args(Net)), default="loopback", metavar="WHERE",
+              help="Sockets reach the run's own processes (loopback), or host: what the host does.")  # fmt: skip
 @click.option("--max-seconds", type=SECONDS, metavar="S", help="Stop the program after S seconds.")
 @click.option("--max-memory", type=SIZE, default=str(DEFAULT_MAX_MEMORY), metavar="M", help="Stop it at M bytes (4G).")
 @click.option("--error-exitcode", type=STATUS, default=23, show_default=True, metavar="N",
@@ -56,6 +59,7 @@ def run(
     hook: str,
     own_malloc: OwnMalloc,
     sysroot: str,
+    net: Net,
     max_seconds: float | None,
     max_memory: int,
     error_exitcode: int,
@@ -84,6 +88,7 @@ def run(
         hook=hook,
         own_malloc=own_malloc,
         sysroot=sysroot,
+        net=net,
         max_seconds=max_seconds,
         max_memory=max_memory,
         start_ns=time.time_ns(),

@@ -6,13 +6,14 @@ for it. So every run switches alike. When nobody can go on, the host is waited f
 
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from emuleak.kernel.clock import Clock
 from emuleak.kernel.hostfiles import poll_host
 
 if TYPE_CHECKING:
     from emuleak.kernel.core import Kernel
+    from emuleak.kernel.sockets import Socket
     from emuleak.loader import Process
     from emuleak.sharing import SharedMemory
 
@@ -22,6 +23,8 @@ MOST_PROCESSES: Final = 4096  # with those that ended and were not waited for
 _MILLISECOND: Final = 1_000_000
 # What the program leaves behind may go on for so long on the guest's clock, which leaps where everybody sleeps.
 _AFTERLIFE_NS: Final = 60_000_000_000
+Net = Literal["loopback", "host"]
+"""Whom sockets of ip(7) reach: other processes of the run, or whatever the host reaches."""
 INIT: Final = 1  # who gets the children of a process that ended
 
 
@@ -73,6 +76,9 @@ class System:
         self.observer: Observer = Nobody()
         self.stopped = ""
         self.foreground = first_id  # the process group that has the terminal
+        self.net: Net = "loopback"
+        self.ports: dict[tuple[int, int], list[Socket]] = {}  # who has a port, by type and number
+        self.next_port = 40000
         self.page_limit = 1 << 40  # of all processes together
         self._next_id = first_id
         self._turns: deque[Kernel] = deque()
