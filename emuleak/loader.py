@@ -38,9 +38,8 @@ _MAX_ARGUMENTS = 2 << 20  # a quarter of the stack, as execve(2) allows
 # Auxiliary vector types (include/uapi/linux/auxvec.h).
 _AT_PHDR, _AT_PHENT, _AT_PHNUM, _AT_PAGESZ, _AT_BASE, _AT_FLAGS, _AT_ENTRY = 3, 4, 5, 6, 7, 8, 9
 _AT_UID, _AT_EUID, _AT_GID, _AT_EGID, _AT_PLATFORM, _AT_HWCAP, _AT_CLKTCK = 11, 12, 13, 14, 15, 16, 17
-_AT_SECURE, _AT_RANDOM, _AT_HWCAP2, _AT_EXECFN, _AT_MINSIGSTKSZ = 23, 25, 26, 31, 51
+_AT_SECURE, _AT_RANDOM, _AT_HWCAP2, _AT_EXECFN = 23, 25, 26, 31
 _HWCAP = 0x178BFBFF  # CPUID.1:EDX of the emulated CPU
-_MINSIGSTKSZ = 0xD30
 _WORD = (1 << 64) - 1  # addresses wrap around as the CPU's do
 
 
@@ -248,7 +247,6 @@ def _auxiliary_vector(program: Module, interpreter: Module | None, identity: tup
         (_AT_SECURE, 0),
         (_AT_HWCAP, _HWCAP),
         (_AT_HWCAP2, 2),
-        (_AT_MINSIGSTKSZ, _MINSIGSTKSZ),
     ]
 
 

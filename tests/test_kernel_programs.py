@@ -23,7 +23,7 @@ def both(name: str, tmp_path: Path, *arguments: str) -> tuple[native.Run, emulea
     return wanted, emuleak.check(binary, arguments, cwd=places[1])
 
 
-@pytest.mark.parametrize("name", ["everyday", "mappings", "sockets", "internet"])
+@pytest.mark.parametrize("name", ["everyday", "mappings", "sockets", "internet", "protected_blocks"])
 def test_every_answer_is_the_hosts(name: str, tmp_path: Path) -> None:
     wanted, verdict = both(name, tmp_path, "shown")
     assert wanted.stdout.count(b"\n") > 20

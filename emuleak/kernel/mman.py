@@ -6,7 +6,7 @@ from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.core import Kernel
 from emuleak.kernel.descriptions import Description
 from emuleak.kernel.mappings import FileMappings
-from emuleak.kernel.table import Int, Pointer, ULong, syscall
+from emuleak.kernel.table import Int, Pointer, UInt, ULong, syscall
 from emuleak.memory import (
     PAGE,
     PAGE_SHIFT,
@@ -112,14 +112,14 @@ def _place_fixed(kernel: Kernel, addr: int, size: int, flags: int) -> int:
     return addr
 
 
-def _range(kernel: Kernel, addr: int, length: int) -> int:
+def _range(kernel: Kernel, addr: int, length: int, kept: frozenset[str] = frozenset(("gate", "heap"))) -> int:
     """Check a range the guest names; its length in whole pages. The gate's and the heap's pages are not the guest's."""
     if addr % PAGE:
         raise SyscallError("EINVAL")
     size = page_ceil(length)
     if size > _TASK_SIZE or addr + size > _TASK_SIZE:
         raise SyscallError("EINVAL")
-    if any(region.kind in {"gate", "heap"} for region in kernel.memory.overlapping(addr, addr + size)):
+    if any(region.kind in kept for region in kernel.memory.overlapping(addr, addr + size)):
         raise SyscallError("EINVAL")
     return size
 
@@ -136,8 +136,8 @@ def munmap(kernel: Kernel, addr: Pointer, length: ULong) -> int:
 
 @syscall(10)
 def mprotect(kernel: Kernel, addr: Pointer, length: ULong, prot: Int) -> int:
-    """mprotect(2)."""
-    size = _range(kernel, addr, length)
+    """mprotect(2). Blocks may be protected: programs put guard pages and code that they wrote into them."""
+    size = _range(kernel, addr, length, frozenset(("gate",)))
     mappings = kernel.files.mappings
     if mappings is not None:
         mappings.check(addr, addr + size, prot)
@@ -146,6 +146,26 @@ def mprotect(kernel: Kernel, addr: Pointer, length: ULong, prot: Int) -> int:
     if size and not kernel.memory.protect(addr, size, prot & _PROT_BITS):
         raise SyscallError("ENOMEM")
     return 0
+
+
+@syscall(329)
+def pkey_mprotect(kernel: Kernel, addr: Pointer, length: ULong, prot: Int, pkey: Int) -> int:
+    """pkey_mprotect(2): the CPU has no protection keys, see pkeys(7)."""
+    if pkey != -1:
+        raise SyscallError("EINVAL")
+    return mprotect(kernel, addr, length, prot)
+
+
+@syscall(330)
+def pkey_alloc(_kernel: Kernel, flags: UInt, rights: UInt) -> int:
+    """pkey_alloc(2)."""
+    raise SyscallError("EINVAL" if flags or rights & ~3 else "ENOSPC")
+
+
+@syscall(331)
+def pkey_free(_kernel: Kernel, _pkey: Int) -> int:
+    """pkey_free(2)."""
+    raise SyscallError("EINVAL")
 
 
 @syscall(25)
