@@ -127,7 +127,7 @@ class Session:
         )
         self.system = System(Clock(options.start_ns), identity.pid, options.seed)
         self.system.new_id()
-        self.system.net = options.net
+        self.system.net, self.system.hostname = options.net, _host_name()
         self.system.page_limit = options.max_memory // PAGE
         self.kernel = kernel.Kernel(self.machine, self.memory, self.files, identity, self.system)
         end = self.process.program.end
@@ -332,3 +332,10 @@ def _who() -> tuple[int, int, int, int]:
     """pid, ppid, uid, gid: the ids are the host's, since files belong to them."""
     own = (os.getuid(), os.getgid()) if hasattr(os, "getuid") else (1000, 1000)
     return (4711, 4710, *own)
+
+
+def _host_name() -> bytes:
+    """What the host is called, as gethostname(2) tells."""
+    if hasattr(os, "uname"):
+        return os.fsencode(os.uname().nodename)
+    return os.environ.get("COMPUTERNAME", "emuleak").encode()

@@ -39,6 +39,12 @@ def test_the_hosts_network_answers_the_same() -> None:
     assert verdict.incomplete == ()
 
 
+def test_a_constructor_meets_the_stderr_of_main(tmp_path: Path) -> None:
+    wanted, verdict = both("constructor", tmp_path)
+    assert verdict.summary.run.stderr.partition(b"emuleak: ")[0] == wanted.stderr
+    assert b"the same 1" in wanted.stderr
+
+
 REACH = r"""
 #include <arpa/inet.h>
 #include <errno.h>

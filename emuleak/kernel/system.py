@@ -79,6 +79,7 @@ class System:
         self.net: Net = "loopback"
         self.ports: dict[tuple[int, int], list[Socket]] = {}  # who has a port, by type and number
         self.next_port = 40000
+        self.hostname = b"emuleak"
         self.page_limit = 1 << 40  # of all processes together
         self._next_id = first_id
         self._turns: deque[Kernel] = deque()
