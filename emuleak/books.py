@@ -88,7 +88,7 @@ class Books:
         self.heap.is_excused = hooks.Unseen(process, gate).explains
         process.listeners.append(lambda _module: gate.forget_rules())
         self.heap.on_pressure = self.kernel.machine.on_page_limit = terms.on_pressure
-        self.kernel.on_map = process.file_mapped
+        self.kernel.on_map, self.kernel.was_code = process.file_mapped, process.was_code
         self.follow(self.kernel)
         gate.hooks_in_place = parent is not None
         hooks.strategy(terms.strategy).install(process, gate)

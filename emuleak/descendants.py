@@ -56,7 +56,7 @@ class Descendants:
             return
         if child.memory is parent.memory:
             books.follow(child)
-            child.on_map = books.process.file_mapped
+            child.on_map, child.was_code = books.process.file_mapped, books.process.was_code
             return
         mine = books.fork(child, f"{child.identity.pid}, forked by {parent.identity.pid}")
         self._books[child.identity.pid] = mine

@@ -135,6 +135,14 @@ class Process:
             return self._sorted[index]
         return None
 
+    def was_code(self, start: int, end: int, path: str) -> int:
+        """The start of a module that once was within `[start, end)`, unless it is that file's at `start`; 0 for none.
+
+        Where another module comes to lie the addresses in stacks would mean two things.
+        """
+        found = (each for each in self.modules if each.start < end and start < each.end)
+        return max((each.start for each in found if (each.path, each.start) != (path, start)), default=0)
+
     def file_mapped(self, region: Region) -> None:
         """Notice a module: ld.so (or dlopen) mapped the code segment of a library, the bytes of which are in place."""
         if not region.prot & EXEC:

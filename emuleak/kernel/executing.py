@@ -123,7 +123,7 @@ def _become(kernel: Kernel, program: _Program, memory: AddressSpace, process: "P
     interval_timers = kernel.timers.interval_timers
     kernel.timers = Timers()
     kernel.timers.interval_timers = interval_timers
-    kernel.on_map = lambda _region: None
+    kernel.on_map, kernel.was_code = lambda _region: None, lambda _start, _end, _path: 0
     kernel.has_executed = True
     kernel.start(process.entry, process.stack_pointer, program.path, program.arguments, process.program.end)
     release_lender(kernel)

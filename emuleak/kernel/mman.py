@@ -41,7 +41,7 @@ def mmap(kernel: Kernel, addr: Pointer, length: ULong, prot: Int, flags: Int, fd
     file = None if flags & _MAP_ANONYMOUS else kernel.files.mappable(fd, prot & WRITE and flags & _MAP_SHARED)
     if file is not None and offset + size >> 63:
         raise SyscallError("EOVERFLOW")
-    start = _place(kernel, addr, size, flags)
+    start = _place(kernel, addr, size, flags, "" if file is None else file.path)
     shared = (flags & _MAP_TYPE) != _MAP_PRIVATE
     access = prot & _PROT_BITS
     _unmap(kernel, start, size)
@@ -83,7 +83,7 @@ def _unmap(kernel: Kernel, start: int, size: int) -> None:
     mappings.forget(gone)
 
 
-def _place(kernel: Kernel, addr: int, size: int, flags: int) -> int:
+def _place(kernel: Kernel, addr: int, size: int, flags: int, path: str = "") -> int:
     """Where a mapping goes: where it must, where it would like to, or the highest hole."""
     if flags & (_MAP_FIXED | _MAP_FIXED_NOREPLACE):
         return _place_fixed(kernel, addr, size, flags)
@@ -93,9 +93,17 @@ def _place(kernel: Kernel, addr: int, size: int, flags: int) -> int:
     try:
         if flags & _MAP_32BIT:
             return kernel.memory.find_hole(size, _LOW_TOP, 1 << 30)
-        return kernel.memory.find_hole(size)
+        return _hole(kernel, size, path)
     except OutOfAddressSpace:
         raise SyscallError("ENOMEM") from None
+
+
+def _hole(kernel: Kernel, size: int, path: str) -> int:
+    """The highest hole where no code of another file has been: stacks of unloaded plug-ins must stay legible."""
+    start = kernel.memory.find_hole(size)
+    while top := kernel.was_code(start, start + size, path):
+        start = kernel.memory.find_hole(size, top)
+    return start
 
 
 def _place_fixed(kernel: Kernel, addr: int, size: int, flags: int) -> int:
