@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.descriptions import Description, release
+from emuleak.kernel.hosttree import Place
 from emuleak.kernel.vfs import FileSystem
 
 
@@ -64,7 +65,11 @@ class Held(Description):
         """See Description."""
         return self._original.host_fd()
 
-    def anchor(self) -> int | str | None:
+    def host_name(self) -> str:
+        """See Description."""
+        return self._original.host_name()
+
+    def anchor(self) -> Place:
         """See Description."""
         return self._original.anchor()
 

@@ -23,12 +23,15 @@ def first_line(head: bytes) -> list[str]:
     return [os.fsdecode(word) for word in (name, argument) if word]
 
 
-def interpreted(path: str, argv: Sequence[str], find: Callable[[str], str]) -> tuple[str, Sequence[str]]:
+def interpreted(
+    path: str, argv: Sequence[str], find: Callable[[str], str], shown: Callable[[str], str]
+) -> tuple[str, Sequence[str]]:
     """What runs for the file at the host path `path`: itself, or the interpreter of a script with its arguments.
 
-    `find` turns a guest path into a host path. Raises BadProgram for a script whose interpreter cannot be run.
+    `find` turns a guest path into a host path ("" where there is none), `shown` the program's into the guest's.
+    Raises BadProgram for a script whose interpreter cannot be run.
     """
-    name = path
+    name = shown(path)
     for _ in range(MOST_INTERPRETERS + 1):
         head = _head(path)
         if not head.startswith(MAGIC):
