@@ -11,7 +11,7 @@ from emuleak.allocators import ExactFit
 from emuleak.events import Log, Record
 from emuleak.heap import Heap
 from emuleak.kernel import Kernel
-from emuleak.loader import Module, Process
+from emuleak.loader import Module, OwnMalloc, Process
 from emuleak.memory import HEAP_BASE, HEAP_SIZE
 from emuleak.stacks.unwinder import Unwinder
 
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 class Terms(msgspec.Struct, frozen=True):
     """How processes are checked: by what hooks, with libraries of which root, and what the user keeps out of reports.
 
-    `on_pressure` is called when memory may be running out. Where `source_roots` are given, only source below them is
-    quoted.
+    `own_malloc` is what becomes of a malloc that a program brings along. `on_pressure` is called when memory may be
+    running out. Where `source_roots` are given, only source below them is quoted.
     """
 
     strategy: str
+    own_malloc: OwnMalloc
     sysroot: str
     selection: "Selection | None"
     on_pressure: Callable[[], None]
@@ -83,11 +84,12 @@ class Books:
         """Tie the rooms together: who is told of what. A forked process has the hooks of its `parent`."""
         gate, process = self.gate, self.process
         self.terms = terms
+        process.own_malloc = terms.own_malloc
         gate.stacks, gate.ledger = self.unwinder, self.heap
         self.heap.is_excused = hooks.Unseen(process, gate).explains
         process.listeners.append(lambda _module: gate.forget_rules())
         self.heap.on_pressure = self.kernel.machine.on_page_limit = terms.on_pressure
-        self.kernel.on_map = process.file_mapped
+        self.kernel.on_map, self.kernel.was_code = process.file_mapped, process.was_code
         self.follow(self.kernel)
         gate.hooks_in_place = parent is not None
         hooks.strategy(terms.strategy).install(process, gate)

@@ -57,7 +57,7 @@ class Descendants:
             return
         if child.memory is parent.memory:
             books.follow(child)
-            child.on_map = books.process.file_mapped
+            child.on_map, child.was_code = books.process.file_mapped, books.process.was_code
             return
         mine = books.fork(child, f"{child.identity.pid}, forked by {parent.identity.pid}")
         self._books[child.identity.pid] = mine
@@ -101,6 +101,7 @@ class Descendants:
         books.log.misuses.clear()
         books.log.declared, books.listener = Declared(), None
         process.add_initial()
+        process.is_checked = False
         books.process, books.unwinder = process, Unwinder(kernel.memory, process)
 
     def ended(self, kernel: "Kernel") -> None:

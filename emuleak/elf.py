@@ -23,7 +23,7 @@ from emuleak.memory import EXEC, READ, WRITE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CACHE_VERSION: Final = 7  # raise it when Image changes
+_CACHE_VERSION: Final = 8  # raise it when Image changes
 _DT_FLAGS_1_PIE: Final = 0x0800_0000
 _ENDBR64: Final = b"\xf3\x0f\x1e\xfa"
 _HOOK_SIZE: Final = 5  # bytes of the jump that a hook writes
@@ -61,6 +61,9 @@ class Image(msgspec.Struct, frozen=True, array_like=True):
     `requests` are the client requests of valgrind in its code; `lsan_imports` the symbols of LeakSanitizer's interface
     that it does not define, by the addresses of their entries in the dynamic symbol table. `speaks_to_tools`: it has
     any of these, or defines functions of that interface.
+
+    `wraps_malloc`: it defines malloc and hands the calls on to another one (mallocwrapper.py). `is_go`: it is a Go
+    program, which brings Go's runtime with its allocator along.
     """
 
     path: str
@@ -82,6 +85,8 @@ class Image(msgspec.Struct, frozen=True, array_like=True):
     requests: tuple[int, ...] = ()
     lsan_imports: dict[str, int] = msgspec.field(default_factory=dict)
     speaks_to_tools: bool = False
+    wraps_malloc: bool = False
+    is_go: bool = False
 
     @property
     def start(self) -> int:
@@ -197,6 +202,8 @@ def _image(binary: Any, data: bytes, header: Header, path: str) -> Image:
         requests=requests,
         lsan_imports=imports,
         speaks_to_tools=bool(requests or imports) or any(name.startswith(_LSAN) for name in functions),
+        wraps_malloc=_wraps_malloc(segments, data, functions, stubs, slots),
+        is_go=any(_text(section.name) == ".go.buildinfo" for section in binary.sections),
     )
 
 
@@ -219,6 +226,25 @@ def _replaced_operators(
             names[address] = names.get(address, frozenset()) | {name}
     read = code_reader([(s.address, s.offset, s.file_size) for s in segments if s.prot & EXEC], data)
     return replacements(functions, names, read)
+
+
+def _wraps_malloc(
+    segments: tuple[Segment, ...],
+    data: bytes,
+    functions: dict[str, int],
+    stubs: dict[str, tuple[int, ...]],
+    slots: dict[str, tuple[int, ...]],
+) -> bool:
+    """Whether the file defines malloc in terms of another one."""
+    if "malloc" not in functions:
+        return False
+    if "__libc_malloc" in slots and "__libc_malloc" not in functions:
+        return True
+    from emuleak.mallocwrapper import LOOK_UPS, looks_malloc_up  # noqa: PLC0415 - few files define malloc
+
+    places = {name: (*stubs.get(name, ()), *slots.get(name, ())) for name in LOOK_UPS}
+    parts = [(segment.address, segment.offset, segment.file_size, segment.prot) for segment in segments]
+    return looks_malloc_up(data, [part[:3] for part in parts if part[3] & EXEC], [part[:3] for part in parts], places)
 
 
 def _inside(segments: tuple[Segment, ...], places: tuple[int, ...], size: int, prot: int) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ _MACHINES: Final = {2: "SPARC", 3: "32-bit x86", 8: "MIPS", 20: "PowerPC", 21: "
 _KINDS: Final = {ET_REL: "an object file, not a program: link it first", ET_CORE: "a core dump, not a program"}
 # Other formats a user may hold for a program, by their first bytes.
 _FORMATS: Final = {
-    b"#!": "is a script: run its interpreter with the script as argument",
+    b"#!": "is a script, not a program",
     b"MZ": "is a Windows program; only Linux programs for x86-64 run",
     b"\xcf\xfa\xed\xfe": "is a macOS program; only Linux programs for x86-64 run",
     b"\xca\xfe\xba\xbe": "is a macOS program or Java class; only Linux programs for x86-64 run",

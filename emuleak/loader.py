@@ -9,6 +9,7 @@ import os
 import random
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -37,10 +38,13 @@ _MAX_ARGUMENTS = 2 << 20  # a quarter of the stack, as execve(2) allows
 # Auxiliary vector types (include/uapi/linux/auxvec.h).
 _AT_PHDR, _AT_PHENT, _AT_PHNUM, _AT_PAGESZ, _AT_BASE, _AT_FLAGS, _AT_ENTRY = 3, 4, 5, 6, 7, 8, 9
 _AT_UID, _AT_EUID, _AT_GID, _AT_EGID, _AT_PLATFORM, _AT_HWCAP, _AT_CLKTCK = 11, 12, 13, 14, 15, 16, 17
-_AT_SECURE, _AT_RANDOM, _AT_HWCAP2, _AT_EXECFN, _AT_MINSIGSTKSZ = 23, 25, 26, 31, 51
+_AT_SECURE, _AT_RANDOM, _AT_HWCAP2, _AT_EXECFN = 23, 25, 26, 31
 _HWCAP = 0x178BFBFF  # CPUID.1:EDX of the emulated CPU
-_MINSIGSTKSZ = 0xD30
 _WORD = (1 << 64) - 1  # addresses wrap around as the CPU's do
+
+
+OwnMalloc = Literal["auto", "serve", "keep"]
+"""What becomes of a malloc that a program brings along: replaced unless it wraps another one, always, or never."""
 
 
 class Module(msgspec.Struct, frozen=True):
@@ -76,12 +80,17 @@ class Module(msgspec.Struct, frozen=True):
 
 
 class Process:
-    """The modules of a running program, in the order they were mapped: the program, its interpreter, the libraries."""
+    """The modules of a running program, in the order they were mapped: the program, its interpreter, the libraries.
+
+    `is_checked` unless it is a program that runs on without anybody keeping books on its heap.
+    """
 
     def __init__(self, program: Module, interpreter: Module | None, stack_pointer: int) -> None:
         self.program = program
         self.interpreter = interpreter
         self.stack_pointer = stack_pointer
+        self.own_malloc: OwnMalloc = "auto"
+        self.is_checked = True
         self.modules: list[Module] = []
         self.listeners: list[Callable[[Module], None]] = []
         self._sorted: list[Module] = []
@@ -90,7 +99,7 @@ class Process:
     def copy(self) -> "Process":
         """The same modules, in a process that was forked; nobody listens yet."""
         copy = Process(self.program, self.interpreter, self.stack_pointer)
-        copy.modules = list(self.modules)
+        copy.modules, copy.own_malloc = list(self.modules), self.own_malloc
         copy._sorted, copy._starts = list(self._sorted), list(self._starts)
         return copy
 
@@ -125,6 +134,14 @@ class Process:
         if index >= 0 and address < self._sorted[index].end:
             return self._sorted[index]
         return None
+
+    def was_code(self, start: int, end: int, path: str) -> int:
+        """The start of a module that once was within `[start, end)`, unless it is that file's at `start`; 0 for none.
+
+        Where another module comes to lie the addresses in stacks would mean two things.
+        """
+        found = (each for each in self.modules if each.start < end and start < each.end)
+        return max((each.start for each in found if (each.path, each.start) != (path, start)), default=0)
 
     def file_mapped(self, region: Region) -> None:
         """Notice a module: ld.so (or dlopen) mapped the code segment of a library, the bytes of which are in place."""
@@ -240,7 +257,6 @@ def _auxiliary_vector(program: Module, interpreter: Module | None, identity: tup
         (_AT_SECURE, 0),
         (_AT_HWCAP, _HWCAP),
         (_AT_HWCAP2, 2),
-        (_AT_MINSIGSTKSZ, _MINSIGSTKSZ),
     ]
 
 

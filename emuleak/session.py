@@ -19,7 +19,8 @@ from emuleak.findings.frames import Symbolizer
 from emuleak.kernel.clock import Clock
 from emuleak.kernel.holding import hold
 from emuleak.kernel.run import run as run_guest
-from emuleak.kernel.system import System
+from emuleak.kernel.scripts import interpreted
+from emuleak.kernel.system import Net, System
 from emuleak.kernel.vfs import FileSystem
 from emuleak.machine import Machine
 from emuleak.memory import PAGE, AddressSpace
@@ -47,7 +48,9 @@ class Options(msgspec.Struct, frozen=True):
 
     `schedule_seed`: threads are switched by chance, which it decides; 0: in turn.
     `stdin` is the content, or the path of a file; `cwd` the guest's working directory. None: as the emulator's own.
-    `suppressions` are files; `only_under` directories of sources outside of which findings are only counted.
+    `own_malloc` says what becomes of a malloc that the program brings along: see hooks/base.py; `net` whom its
+    sockets reach. `suppressions` are files; `only_under` directories of sources outside of which findings are only
+    counted.
     `trace_children` has the programs checked, too, that processes become by execve(2).
     `on_report` is given the report while the symbols are still at hand. Without `library_stacks` the report may leave
     out the stacks of what libraries keep for themselves: for those who only count it.
@@ -59,6 +62,8 @@ class Options(msgspec.Struct, frozen=True):
     stdin: bytes | str | None = None
     capture: bool = False
     hook: str = "auto"
+    own_malloc: loader.OwnMalloc = "auto"
+    net: Net = "loopback"
     sysroot: str = "/"
     seed: int = 0
     schedule_seed: int = 0
@@ -119,27 +124,32 @@ class Session:
         self.machine = Machine(self.memory)
         self.files = _files(options)
         identity = kernel.Identity(*_who()) if options.sandbox is None else kernel.Identity()
+        program, argv = interpreted(options.program, options.argv, self.files.host_file, self.files.shown)
         self.process = loader.load(
             self.memory,
-            options.program,
-            options.argv,
+            program,
+            argv,
             options.environment,
             self.files.host_file,
             (identity.uid, identity.gid),
             options.seed,
-            self.files.shown(options.program),
+            self.files.shown(program),
         )
         self.system = System(Clock(options.start_ns), identity.pid, options.seed, options.schedule_seed)
         self.system.new_id()
+        if options.sandbox is None:
+            self.system.net, self.system.hostname = options.net, _host_name()
         self.system.page_limit = options.max_memory // PAGE
         self.kernel = kernel.Kernel(self.machine, self.memory, self.files, identity, self.system)
-        program = self.process.program
-        self.kernel.start(self.process.entry, self.process.stack_pointer, options.program, options.argv, program.end)
+        end = self.process.program.end
+        self.kernel.start(self.process.entry, self.process.stack_pointer, program, argv, end)
 
     def _wire(self) -> None:
         """Tie the rooms together: who is told of what."""
         options = self.options
-        self.terms = Terms(options.hook, options.sysroot, self._selection, self._check_memory, options.source_roots)
+        self.terms = Terms(
+            options.hook, options.own_malloc, options.sysroot, self._selection, self._check_memory, options.source_roots
+        )
         self.books = Books.opened(self.kernel, self.process, self._program_starts, "")
         self.log, self.heap = self.books.log, self.books.heap
         self.system.observer = self
@@ -363,3 +373,10 @@ def _who() -> tuple[int, int, int, int, tuple[int, ...]]:
     own = (os.getuid(), os.getgid()) if hasattr(os, "getuid") else (1000, 1000)
     groups = tuple(os.getgroups()) if hasattr(os, "getgroups") else ()
     return (4711, 4710, *own, groups)
+
+
+def _host_name() -> bytes:
+    """What the host is called, as gethostname(2) tells."""
+    if hasattr(os, "uname"):
+        return os.fsencode(os.uname().nodename)
+    return os.environ.get("COMPUTERNAME", "emuleak").encode()

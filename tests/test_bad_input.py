@@ -79,7 +79,7 @@ def test_a_file_that_cannot_be_executed_is_refused_as_execve_does(hello: Path, t
         (b"\x7fELF", "truncated"),
         (b"\x7fELF\2\1\1" + bytes(56), "truncated"),
         (b"int main(void) {}\n", "not an ELF file"),
-        (b"#!/bin/sh\necho hello\n", "script"),
+        (b"#!/nonexistent/sh\necho hello\n", "script"),
         (b"MZ\x90\0" + bytes(200), "Windows"),
         (b"\xcf\xfa\xed\xfe" + bytes(200), "macOS"),
         (b"!<arch>\n", "archive"),

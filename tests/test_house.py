@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "emuleak"
 # The rooms in the order in which the data flows: nothing imports from a later one.
 ORDER = (
     ("_version", "errors", "events", "batch", "entrypoints"),
-    ("elf_header", "image_cache", "elf", "disasm", "operatorcode"),
+    ("elf_header", "image_cache", "elf", "disasm", "operatorcode", "mallocwrapper"),
     (
         "layout",
         "arena",

@@ -1,5 +1,6 @@
 """Mangled names against c++filt, over all that libstdc++ exports."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from oracles.peers import need
 
 from emuleak.symbols.demangle import demangle
 
@@ -35,6 +37,21 @@ from emuleak.symbols.demangle import demangle
         ("_ZN4core3fmt9Formatter9write_str17h0123456789abcdefE", "core::fmt::Formatter::write_str"),
         ("_ZN45_$LT$T$u20$as$u20$alloc..string..ToString$GT$9to_string17h0123456789abcdefE",
          "<T as alloc::string::ToString>::to_string"),
+        ("_RNvCs1234_7mycrate3foo", "mycrate::foo"),
+        ("_RNvCs1234_7mycrate3foo.llvm.123", "mycrate::foo"),
+        ("_RINvNtC3std3mem8align_ofdE", "std::mem::align_of::<f64>"),
+        ("_RNCNvC1a4main0", "a::main::{closure#0}"),
+        ("_RNvXC1aNtB2_3FooNtB2_3Bar3baz", "<a::Foo as a::Bar>::baz"),
+        ("_RNvMC1aSh3len", "<[u8]>::len"),
+        ("_RINvC1a1fFUKCRePmEuE", 'a::f::<unsafe extern "C" fn(&str, *const u32)>'),
+        ("_RINvC1a1fFG_RL0_hEhE", "a::f::<for<'a> fn(&'a u8) -> u8>"),
+        ("_RINvC1a1fDNtB2_1TNtB2_4SendEL_E", "a::f::<dyn a::T + a::Send>"),
+        ("_RINvC1a1fAtKj10_TsETE", "_RINvC1a1fAtKj10_TsETE"),
+        ("_RINvC1a1fAtj10_TsETEE", "a::f::<[u16; 16], (i16,), ()>"),
+        ("_RINvC1a1fKb1_Kc41_Kan5_E", "a::f::<true, 'A', -5>"),
+        ("_RNvC1au8gdel_5qa", "a::gödel"),
+        ("_RNvB_3foo", "_RNvB_3foo"),
+        ("_R", "_R"),
         ("_Z", "_Z"),
         ("_ZN3Foo", "_ZN3Foo"),
         ("_Z99foo", "_Z99foo"),
@@ -73,3 +90,35 @@ def test_every_name_of_libstdcxx_reads_as_in_cxxfilt() -> None:
 def test_no_text_can_break_the_parser(name: str) -> None:
     assert isinstance(demangle(name), str)
     assert len(demangle(name)) < 1 << 20
+
+
+@pytest.mark.peer("rustc")
+def test_every_name_of_a_rust_program_reads_as_in_cxxfilt(tmp_path: Path) -> None:
+    """c++filt also tells the hashes of crates and the types of constants."""
+    source, program = tmp_path / "a.rs", tmp_path / "a"
+    source.write_text('fn main() { println!("{:?}", std::env::args().map(|a| a.len()).collect::<Vec<_>>()); }')
+    command = [need("rustc"), "-Csymbol-mangling-version=v0", "-o", program, source]
+    subprocess.run(command, check=True, capture_output=True)
+    rows = subprocess.run(["nm", program], capture_output=True, text=True, check=True).stdout.splitlines()
+    names = sorted({row.split()[-1] for row in rows if " _R" in row})
+    assert len(names) > 100
+    told = subprocess.run(["c++filt", "-s", "rust"], input="\n".join(names), capture_output=True, text=True, check=True)
+    wanted = [
+        re.sub(
+            r"(?<=[\w'}]): (?:[iu](?:8|16|32|64|128|size)|bool|char)(?=[\]>,])",
+            "",
+            re.sub(r"(?<=\w)\[[0-9a-f]+\]", "", row),
+        )
+        for row in told.stdout.splitlines()
+    ]
+    assert [demangle(name) for name in names] == wanted
+
+
+@given(st.text(alphabet="_RCNvMXYIBsuEKTAFDGLj0123456789abc", max_size=60))
+def test_any_name_of_rusts_is_read_or_left(text: str) -> None:
+    assert demangle(f"_R{text}")
+
+
+def test_a_name_that_repeats_itself_is_left() -> None:
+    name = "_RINvC1a1f" + "T" + "".join("TBb_Bb_E" for _ in range(200)) + "EE"
+    assert demangle(name) == name

@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 import click
 
@@ -11,6 +12,8 @@ from emuleak.cli import config, interruption, reports, sandbox, selection
 from emuleak.cli.quantities import SECONDS, SIZE, STATUS
 from emuleak.cli.trace import Trace
 from emuleak.errors import BadOption
+from emuleak.kernel.system import Net
+from emuleak.loader import OwnMalloc
 from emuleak.report import verdict
 from emuleak.report.document import Report
 from emuleak.report.writers import WRITERS
@@ -27,9 +30,13 @@ from emuleak.session import DEFAULT_MAX_MEMORY, Options, Session
               help=f"Form of the report: {', '.join(WRITERS)}.")  # fmt: skip
 @click.option("--output", "outputs", multiple=True, metavar="FILE", help="Write that report there, not to stderr.")
 @click.option("--hook", default="auto", metavar="STRATEGY", show_default=True, help="How calls are intercepted.")
+@click.option("--own-malloc", type=click.Choice(get_args(OwnMalloc)), default="auto", metavar="WHAT",
+              help="A malloc of the program's own: auto, serve in its place, or keep it.")  # fmt: skip
 @click.option(
     "--sysroot", default="/", metavar="DIR", show_default=True, help="Where the program's ld.so and libc are."
 )
+@click.option("--net", type=click.Choice(get_args(Net)), default="loopback", metavar="WHERE",
+              help="Sockets reach the run's own processes (loopback), or host: what the host does.")  # fmt: skip
 @click.option("--max-seconds", type=SECONDS, metavar="S", help="Stop the program after S seconds.")
 @click.option("--max-memory", type=SIZE, default=str(DEFAULT_MAX_MEMORY), metavar="M", help="Stop it at M bytes (4G).")
 @click.option("--schedule-seed", type=click.IntRange(min=0), default=0, metavar="N",
@@ -53,7 +60,9 @@ def run(
     formats: Sequence[str],
     outputs: Sequence[str],
     hook: str,
+    own_malloc: OwnMalloc,
     sysroot: str,
+    net: Net,
     max_seconds: float | None,
     max_memory: int,
     schedule_seed: int,
@@ -82,7 +91,9 @@ def run(
         argv=(program, *arguments),
         stdin=stdin,
         hook=hook,
+        own_malloc=own_malloc,
         sysroot=sysroot,
+        net=net,
         max_seconds=max_seconds,
         max_memory=max_memory,
         schedule_seed=schedule_seed,

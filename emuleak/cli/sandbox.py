@@ -44,6 +44,8 @@ class Walls:
         variables = _variables(self._variables)
         if not self._on:
             return replace(run, environment={**run.environment, **variables}) if variables else run
+        if run.net == "host":
+            raise BadOption("--net host: a program in the sandbox reaches no network; leave one of the two out")
         from emuleak.kernel.clock import SANDBOX_START_NS  # noqa: PLC0415 - only the sandbox needs all this
         from emuleak.kernel.layout import guest_arguments  # noqa: PLC0415
         from emuleak.kernel.sandbox import MAX_SECONDS, Sandbox  # noqa: PLC0415

@@ -13,6 +13,7 @@ from emuleak.findings.finding import Frame, Owner
 _LIBRARIES: Final = (
     *("libc.so", "libc-2", "ld-linux", "ld-2", "ld-musl", "libpthread", "libdl.so", "libm.so", "librt.so", "libgcc_s"),
     *("libstdc++.so", "libc++.so", "libc++abi.so", "libresolv", "libnss_", "libunwind"),
+    *("libjemalloc.so", "libtcmalloc", "libmimalloc.so"),
 )
 # What the library allocates for itself, by the function that calls malloc. In a static program nothing else tells.
 _OWN_FUNCTIONS: Final = frozenset((

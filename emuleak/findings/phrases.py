@@ -2,9 +2,13 @@
 
 import posixpath
 from collections.abc import Sequence
+from typing import Final
 
 from emuleak.findings.finding import Frame
 from emuleak.findings.owner import is_library
+
+# Where rustc says that the sources of its library are: those of rust-lang.org, Debian, and rustup's rust-src.
+RUST_SOURCES: Final = ("/rustc/", "/usr/src/rustc-", "/usr/lib/rustlib/")
 
 
 def called(function: str) -> str:
@@ -20,7 +24,8 @@ def sited(file: str | None, line: int | None) -> str:
 def origin(frames: Sequence[Frame]) -> str:
     """Where a block was allocated: ` from node_new (list.c:10)`, the innermost function that is not the library's.
 
-    Templates of the C++ library are part of the program that uses them, but no reader thinks of them as its own.
+    Templates of the C++ library, and all of Rust's, are part of the program that uses them, but no reader thinks of
+    them as its own.
     """
     own = [frame for frame in frames if not is_library(frame.object)]
     frame = next((frame for frame in own if not _is_header(frame)), own[0] if own else None)
@@ -28,8 +33,8 @@ def origin(frames: Sequence[Frame]) -> str:
 
 
 def _is_header(frame: Frame) -> bool:
-    """Whether a function stands in a header of the C++ library."""
-    return frame.file is not None and "/include/c++/" in frame.file
+    """Whether a function stands in a header of the C++ library, or in a source of Rust's library."""
+    return frame.file is not None and ("/include/c++/" in frame.file or frame.file.startswith(RUST_SOURCES))
 
 
 def at(frames: Sequence[Frame]) -> str:

@@ -1,6 +1,6 @@
 """The protocol of a hooking strategy, and whose the allocator's functions are."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 from emuleak.entrypoints import NAMES
 from emuleak.hooks.gate import Gate
@@ -35,17 +35,42 @@ def is_c_library(module: Module) -> bool:
     return "__libc_start_main" in module.image.functions
 
 
-def served_functions(module: Module) -> dict[str, int]:
-    """The allocator functions of a C library by name, at guest addresses.
+def served_functions(process: Process, module: Module) -> dict[str, int]:
+    """The allocator functions of a module that emuleak's heap takes over, by name, at guest addresses.
 
-    A static program may define malloc itself beside the library's __libc_malloc: then the public names are the
-    program's own, and only the `__libc_` ones are the library's. A static program that has `malloc` but no
-    `__libc_malloc` defined it, too: the library's would have brought its alias along.
+    They are the C library's, and those of an allocator that the program brings along (jemalloc, tcmalloc, mimalloc, its
+    own), as valgrind has it. One that is made of another malloc is the program's own business, and is called: what it
+    asks the C library for is served. `process.own_malloc` may say otherwise.
     """
     functions = module.image.functions
     own = {name: functions[name] + module.bias for name in NAMES if name in functions}
-    if module.image.soname:
+    kind = allocator_kind(process, module)
+    if kind == "library" or (kind == "whole" and process.own_malloc != "keep"):
         return own
-    if functions.get("malloc") == functions.get("__libc_malloc"):
+    if kind == "wrapper" and process.own_malloc == "serve":
         return own
-    return {name: address for name, address in own.items() if name.startswith("__libc_")}
+    if is_c_library(module):  # a static program that defines malloc itself: the other names are the library's
+        return {name: address for name, address in own.items() if name.startswith("__libc_")}
+    return {}
+
+
+AllocatorKind = Literal["", "library", "whole", "wrapper"]
+
+
+def allocator_kind(process: Process, module: Module) -> AllocatorKind:
+    """Whose malloc a module defines: none, the C library's, one of its own, or one that calls another malloc.
+
+    A static program may define malloc itself beside the library's. glibc's brings an alias __libc_malloc along, which
+    lies elsewhere then; musl's is a function that only jumps on, and has a local name besides.
+    """
+    functions = module.image.functions
+    if is_c_library(module):
+        if module is not process.program or module.image.soname:
+            return "library"
+        malloc, alias = functions.get("malloc"), functions.get("__libc_malloc")
+        if malloc == alias or malloc == functions.get("default_malloc"):
+            return "library"
+        return "whole" if alias is None else "wrapper"
+    if module is process.interpreter or "malloc" not in functions or "free" not in functions:
+        return ""
+    return "wrapper" if module.image.wraps_malloc else "whole"

@@ -1,4 +1,4 @@
-"""Strategy `entry`: the first instruction of the allocator's own functions, in whichever module holds the C library.
+"""Strategy `entry`: the first instruction of the allocator's own functions, in whichever module defines them.
 
 It sees every call that reaches the library's allocator: through stubs, through pointers, from -fno-plt code, from the
 library itself, in static programs. What it cannot see is which way the call came. C++'s operators are hooked with it
@@ -22,13 +22,11 @@ class Entry:
         """See HookStrategy."""
 
         def hook(module: Module) -> None:
-            if not is_c_library(module):
-                return
-            if location := module.address_of("__errno_location"):
+            if is_c_library(module) and (location := module.address_of("__errno_location")):
                 gate.errno_location(location)
             # Aliases share an address; the first name in NAMES is the public one and says what the function is.
             sites: dict[int, Op] = {}
-            for name, site in served_functions(module).items():
+            for name, site in served_functions(process, module).items():
                 sites.setdefault(site, NAMES[name])
             for site, op in sites.items():
                 gate.divert(site, op)

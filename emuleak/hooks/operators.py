@@ -9,8 +9,8 @@ So all operators of a process are hooked or none:
 
 - A program may replace any of them, and the library's others call those that it replaced ([new.delete]). Then it has
   its own way, and none are hooked. (operatorcode.py tells a replacement from the library's own.)
-- The operators call malloc. Where that is not the C library's, the program has an allocator of its own to which the
-  operators belong.
+- The operators call malloc. Where that is not served, the program has an allocator of its own to which the operators
+  belong. An allocator that is served (base.py) may bring all of them along, and then they are part of it.
 
 Where a process has several C++ libraries some of which cannot be seen (a plug-in with a hidden or stripped one), malloc
 and free that are called from there may be an operator's: `Unseen` says so, and the heap tells no mismatch.
@@ -45,7 +45,7 @@ class Operators:
             if not is_c_library(added) and not _operators(added):
                 return
             scope = search_scope(process)
-            if not _are_hookable(scope):
+            if not _are_hookable(process, scope):
                 return
             for module in scope:
                 for name, site in _operators(module):
@@ -105,15 +105,22 @@ def _end(module: Module, site: int) -> int:
     return min(min(following, default=start + _LONGEST), start + _LONGEST) + module.bias
 
 
-def _are_hookable(scope: list[Module]) -> bool:
-    """Whether all operators that the modules define are the library's own, and call the C library's malloc."""
+def _are_hookable(process: Process, scope: list[Module]) -> bool:
+    """Whether all operators that the modules define are a library's own, and call a malloc that is served."""
     for module in scope:
         image = module.image
-        if image.replaced_operators or (_operators(module) and any(name in image.functions for name in _WRAPPED)):
+        replaced = image.replaced_operators and not _is_part_of_allocator(process, module)
+        if replaced or (_operators(module) and any(name in image.functions for name in _WRAPPED)):
             return False
-    libc = next((module for module in scope if is_c_library(module)), None)
-    if libc is None:
+    if not any(is_c_library(module) for module in scope):
         return False
-    served = served_functions(libc)
     owners = ((name, definer(scope, name)) for name in _MALLOC)
-    return all(owner is None or (owner is libc and name in served) for name, owner in owners)
+    return all(owner is None or name in served_functions(process, owner) for name, owner in owners)
+
+
+def _is_part_of_allocator(process: Process, module: Module) -> bool:
+    """Whether its operators are those of an allocator that is served: one that has them all."""
+    functions = module.image.functions
+    if "malloc" not in served_functions(process, module):
+        return False
+    return all(name in functions for name, op in OPERATORS.items() if not op.partition("aligned")[1])

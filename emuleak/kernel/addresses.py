@@ -25,14 +25,18 @@ def parse(kernel: Kernel, address: int, length: int) -> bytes:
     return name if name[:1] == b"\0" else name.split(b"\0")[0]
 
 
-def give(kernel: Kernel, name: bytes, address: int, length: int) -> None:
-    """Store the address of that name where a call such as accept(2) wants it; NULL: nowhere."""
+def packed(name: bytes) -> bytes:
+    """A name as sockaddr_un."""
+    return struct.pack("<H", AF_UNIX) + name + (b"\0" if name[:1] not in {b"", b"\0"} else b"")
+
+
+def give(kernel: Kernel, packed: bytes, address: int, length: int) -> None:
+    """Store an address where a call such as accept(2) wants it; NULL: nowhere."""
     if not address:
         return
     (room,) = struct.unpack("<i", kernel.memory.read(length, 4))
     if room < 0:
         raise SyscallError("EINVAL")
-    packed = struct.pack("<H", AF_UNIX) + name + (b"\0" if name[:1] not in {b"", b"\0"} else b"")
     kernel.memory.write(address, packed[:room])
     kernel.memory.write(length, struct.pack("<i", len(packed)))
 

@@ -104,6 +104,7 @@ class Kernel:
         self.at_rest: Callable[[], None] | None = None
         self.incomplete = system.incomplete
         self.on_map: MapListener = lambda _region: None
+        self.was_code: Callable[[int, int, str], int] = _nobody_knows
         self.trace: Callable[[str, tuple[int, ...], int | None], None] | None = None
         system.add(self)
 
@@ -157,7 +158,7 @@ class Kernel:
 
     def forget_listeners(self) -> None:
         """Let go of all who were told of this process: they refer back to it."""
-        self.on_map = lambda _region: None
+        self.on_map, self.was_code = lambda _region: None, _nobody_knows
         self.threads.before_switch, self.threads.after_switch = lambda: None, lambda _number: None
         self.files.proc.clear()
 
@@ -294,3 +295,8 @@ class Kernel:
         """End the process as one that emuleak stopped, whether or not it had ended by itself meanwhile."""
         self.ending = Ending(stopped=reason)
         self.machine.stop()
+
+
+def _nobody_knows(_start: int, _end: int, _path: str) -> int:
+    """Where `Process.was_code` is asked while nobody keeps books on modules."""
+    return 0

@@ -12,6 +12,7 @@ from emuleak.kernel.core import Kernel
 from emuleak.kernel.descriptions import release
 from emuleak.kernel.lives import release_lender, release_memory
 from emuleak.kernel.pathcalls import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
+from emuleak.kernel.scripts import HEAD, MAGIC, MOST_INTERPRETERS, first_line
 from emuleak.kernel.signals import ThreadSignals
 from emuleak.kernel.table import Int, Path, Pointer, syscall
 from emuleak.kernel.threads import Scheduler
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 _MOST_BYTES: Final = 2 << 20  # of arguments and environment: a quarter of the stack
 _LONGEST: Final = 1 << 17  # bytes of one of them, MAX_ARG_STRLEN
-_HEAD: Final = 256  # bytes of a script's first line that count, BINPRM_BUF_SIZE
-_MOST_INTERPRETERS: Final = 4
 
 
 class _Program(NamedTuple):
@@ -64,7 +63,7 @@ def _head_of(kernel: Kernel, path: Any) -> bytes:
     """The bytes that say whether it is a script. Raises SyscallError, OSError."""
     description = kernel.files.open(path, 0, 0)
     try:
-        return description.read(_HEAD, 0)
+        return description.read(HEAD, 0)
     finally:
         release(description)
 
@@ -83,27 +82,16 @@ def _find(kernel: Kernel, path: Any, name: str, arguments: list[str]) -> _Progra
 
     Raises SyscallError, OSError as execve(2) fails.
     """
-    for _ in range(_MOST_INTERPRETERS + 1):
+    for _ in range(MOST_INTERPRETERS + 1):
         path = _runnable(kernel, path)
         head = _head_of(kernel, path)
-        if head[:2] != b"#!":
+        if head[:2] != MAGIC:
             host = _file(kernel, path)
             return _Program(host, kernel.files.shown(host), arguments)
-        interpreter, *rest = _first_line(head)
+        interpreter, *rest = first_line(head)
         arguments = [interpreter, *rest, name, *arguments[1:]]
         path, name = kernel.files.resolve(AT_FDCWD, interpreter), interpreter
     raise SyscallError("ELOOP")
-
-
-def _first_line(head: bytes) -> list[str]:
-    """The interpreter that a script names, and its one argument if there is one. Raises SyscallError ENOEXEC."""
-    line, newline, _ = head[2:].partition(b"\n")
-    line = line.strip(b" \t")
-    name, space, argument = line.replace(b"\t", b" ").partition(b" ")
-    if not name or b"\0" in name or (not newline and not space and len(head) == _HEAD):
-        raise SyscallError("ENOEXEC")
-    argument = line[len(name) :].strip(b" \t").split(b"\0")[0]
-    return [os.fsdecode(word) for word in (name, argument) if word]
 
 
 def _load(kernel: Kernel, program: _Program, environment: list[str]) -> "tuple[AddressSpace, Process]":
@@ -163,7 +151,7 @@ def _become(kernel: Kernel, program: _Program, memory: AddressSpace, process: "P
     interval_timers = kernel.timers.interval_timers
     kernel.timers = Timers()
     kernel.timers.interval_timers = interval_timers
-    kernel.on_map = lambda _region: None
+    kernel.on_map, kernel.was_code = lambda _region: None, lambda _start, _end, _path: 0
     kernel.has_executed = True
     kernel.start(process.entry, process.stack_pointer, program.path, program.arguments, process.program.end)
     release_lender(kernel)

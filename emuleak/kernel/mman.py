@@ -8,7 +8,7 @@ from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.core import Kernel
 from emuleak.kernel.descriptions import Description, writable
 from emuleak.kernel.mappings import FileMappings
-from emuleak.kernel.table import Int, Pointer, ULong, syscall
+from emuleak.kernel.table import Int, Pointer, UInt, ULong, syscall
 from emuleak.memory import (
     PAGE,
     PAGE_SHIFT,
@@ -43,7 +43,7 @@ def mmap(kernel: Kernel, addr: Pointer, length: ULong, prot: Int, flags: Int, fd
     file = None if flags & _MAP_ANONYMOUS else kernel.files.mappable(fd, prot & WRITE and flags & _MAP_SHARED)
     if file is not None and offset + size >> 63:
         raise SyscallError("EOVERFLOW")
-    start = _place(kernel, addr, size, flags)
+    start = _place(kernel, addr, size, flags, "" if file is None else file.path)
     shared = (flags & _MAP_TYPE) != _MAP_PRIVATE
     access = prot & _PROT_BITS
     _unmap(kernel, start, size)
@@ -101,7 +101,7 @@ def _unmap(kernel: Kernel, start: int, size: int) -> None:
     mappings.forget(gone)
 
 
-def _place(kernel: Kernel, addr: int, size: int, flags: int) -> int:
+def _place(kernel: Kernel, addr: int, size: int, flags: int, path: str = "") -> int:
     """Where a mapping goes: where it must, where it would like to, or the highest hole."""
     if flags & (_MAP_FIXED | _MAP_FIXED_NOREPLACE):
         return _place_fixed(kernel, addr, size, flags)
@@ -111,9 +111,17 @@ def _place(kernel: Kernel, addr: int, size: int, flags: int) -> int:
     try:
         if flags & _MAP_32BIT:
             return kernel.memory.find_hole(size, _LOW_TOP, 1 << 30)
-        return kernel.memory.find_hole(size)
+        return _hole(kernel, size, path)
     except OutOfAddressSpace:
         raise SyscallError("ENOMEM") from None
+
+
+def _hole(kernel: Kernel, size: int, path: str) -> int:
+    """The highest hole where no code of another file has been: stacks of unloaded plug-ins must stay legible."""
+    start = kernel.memory.find_hole(size)
+    while top := kernel.was_code(start, start + size, path):
+        start = kernel.memory.find_hole(size, top)
+    return start
 
 
 def _place_fixed(kernel: Kernel, addr: int, size: int, flags: int) -> int:
@@ -164,6 +172,26 @@ def mprotect(kernel: Kernel, addr: Pointer, length: ULong, prot: Int) -> int:
     if size and not kernel.memory.protect(addr, size, prot & _PROT_BITS):
         raise SyscallError("ENOMEM")
     return 0
+
+
+@syscall(329)
+def pkey_mprotect(kernel: Kernel, addr: Pointer, length: ULong, prot: Int, pkey: Int) -> int:
+    """pkey_mprotect(2): the CPU has no protection keys, see pkeys(7)."""
+    if pkey != -1:
+        raise SyscallError("EINVAL")
+    return mprotect(kernel, addr, length, prot)
+
+
+@syscall(330)
+def pkey_alloc(_kernel: Kernel, flags: UInt, rights: UInt) -> int:
+    """pkey_alloc(2)."""
+    raise SyscallError("EINVAL" if flags or rights & ~3 else "ENOSPC")
+
+
+@syscall(331)
+def pkey_free(_kernel: Kernel, _pkey: Int) -> int:
+    """pkey_free(2)."""
+    raise SyscallError("EINVAL")
 
 
 @syscall(25)

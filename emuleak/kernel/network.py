@@ -1,17 +1,19 @@
-"""System calls on sockets: socketpair(2), connect(2), sendmsg(2) and their kin, for unix(7) within the process.
+"""System calls on sockets: socketpair(2), connect(2), sendmsg(2) and their kin, for unix(7), ip(7) and ipv6(7).
 
-There is no network: a socket of another family is refused with EAFNOSUPPORT, and the report says so.
+By default ip(7) leads to other threads and processes of the run and nowhere else; with --net host it is the host's.
+Sockets of other families are refused with EAFNOSUPPORT, and the report says so.
 """
 
 import struct
+from typing import Protocol
 
 from emuleak.kernel import addresses
-from emuleak.kernel.abi import ERRNO, O_CLOEXEC, O_NONBLOCK, SyscallError
+from emuleak.kernel.abi import O_CLOEXEC, O_NONBLOCK, SyscallError
 from emuleak.kernel.addresses import AF_UNIX
 from emuleak.kernel.core import Kernel
 from emuleak.kernel.descriptions import BrokenPipe
 from emuleak.kernel.sockets import SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM, Socket
-from emuleak.kernel.table import Int, Pointer, UInt, ULong, syscall
+from emuleak.kernel.table import Int, Pointer, ULong, syscall
 from emuleak.kernel.transfers import vector, windows
 from emuleak.memory import READ, WRITE
 
@@ -19,7 +21,7 @@ _FAMILY_MAX = 45
 _KIND_BITS = 0xF
 _MSG_PEEK, _MSG_TRUNC, _MSG_DONTWAIT, _MSG_NOSIGNAL = 0x2, 0x20, 0x40, 0x4000
 _MSGHDR = struct.Struct("<QI4xQQQQI4x")
-_SOL_SOCKET = 1
+_IP = (2, 10)  # AF_INET, AF_INET6
 
 
 def socket_of(kernel: Kernel, fd: int) -> Socket:
@@ -30,13 +32,75 @@ def socket_of(kernel: Kernel, fd: int) -> Socket:
     return description
 
 
+class _Ways(Protocol):
+    """What a module knows of the ways of ip(7)."""
+
+    def bind(self, _kernel: Kernel, _mine: Socket, _name: bytes, /) -> None: ...
+
+    def connect(self, _kernel: Kernel, _mine: Socket, _name: bytes, /) -> None: ...
+
+    def send_to(self, _kernel: Kernel, _mine: Socket, _data: bytes, _name: bytes | None, /, *, wait: bool) -> int: ...
+
+
+def _ways(mine: Socket) -> _Ways:
+    """Those of a socket of ip(7), of which most programs have none."""
+    if mine.on_host:
+        from emuleak.kernel import hostsockets  # noqa: PLC0415
+
+        return hostsockets
+    from emuleak.kernel import inet  # noqa: PLC0415
+
+    return inet
+
+
+def _made(kernel: Kernel, family: int, kind: int, flags: int) -> Socket:
+    """A new socket, of the host's where that was allowed."""
+    if family == AF_UNIX or kernel.system.net != "host":
+        return Socket(kind, flags, family)
+    from emuleak.kernel.hostsockets import HostSocket  # noqa: PLC0415
+
+    return HostSocket(kind, flags, family)
+
+
+def _parsed(kernel: Kernel, mine: Socket, address: int, length: int) -> bytes:
+    """The name in a sockaddr of ip(7)."""
+    from emuleak.kernel.inet import parse  # noqa: PLC0415
+
+    return parse(kernel, mine, address, length)
+
+
+def _packed(mine: Socket, name: bytes) -> bytes:
+    """A name as the sockaddr that the socket's family has for it."""
+    if mine.family == AF_UNIX:
+        return addresses.packed(name)
+    from emuleak.kernel.inet import packed  # noqa: PLC0415
+
+    return packed(mine, name)
+
+
+def _give(kernel: Kernel, mine: Socket, name: bytes, address: int, length: int) -> None:
+    addresses.give(kernel, _packed(mine, name), address, length)
+
+
+def _name_of_peer(mine: Socket) -> bytes:
+    """The name of who connected; nothing once it has left."""
+    try:
+        return mine.peer_name()
+    except (SyscallError, OSError):
+        return b""
+
+
 def _kind(kernel: Kernel, family: int, kind: int, protocol: int) -> int:
     """Check the first arguments of socket(2); the type without its flags."""
     if kind & ~(_KIND_BITS | O_CLOEXEC | O_NONBLOCK):
         raise SyscallError("EINVAL")
     if family != AF_UNIX:
+        if family in _IP:
+            from emuleak.kernel.inet import kind_of  # noqa: PLC0415
+
+            return kind_of(kind & _KIND_BITS, protocol)
         if 0 < family <= _FAMILY_MAX:
-            kernel.note(f"there is no network: a socket of family {family} was refused with EAFNOSUPPORT")
+            kernel.note(f"a socket of family {family} (see socket(2)) was refused with EAFNOSUPPORT")
         raise SyscallError("EAFNOSUPPORT")
     if protocol not in {0, AF_UNIX}:
         raise SyscallError("EPROTONOSUPPORT")
@@ -50,7 +114,8 @@ def _kind(kernel: Kernel, family: int, kind: int, protocol: int) -> int:
 @syscall(41)
 def socket(kernel: Kernel, domain: Int, kind: Int, protocol: Int) -> int:
     """socket(2)."""
-    made = Socket(_kind(kernel, domain, kind, protocol), kind & O_NONBLOCK)
+    plain = _kind(kernel, domain, kind, protocol)
+    made = _made(kernel, domain, plain, kind & O_NONBLOCK)
     return kernel.files.add(made, cloexec=bool(kind & O_CLOEXEC))
 
 
@@ -58,6 +123,8 @@ def socket(kernel: Kernel, domain: Int, kind: Int, protocol: Int) -> int:
 def socketpair(kernel: Kernel, domain: Int, kind: Int, protocol: Int, sv: Pointer) -> int:
     """socketpair(2)."""
     plain = _kind(kernel, domain, kind, protocol)
+    if domain != AF_UNIX:
+        raise SyscallError("EOPNOTSUPP")
     kernel.memory.check(sv, 8, WRITE)
     fds = kernel.files.add_pair(Socket.pair(plain, kind & O_NONBLOCK), cloexec=bool(kind & O_CLOEXEC))
     kernel.memory.write(sv, struct.pack("<ii", *fds))
@@ -68,14 +135,22 @@ def socketpair(kernel: Kernel, domain: Int, kind: Int, protocol: Int, sv: Pointe
 def bind(kernel: Kernel, sockfd: Int, addr: Pointer, addrlen: Int) -> int:
     """bind(2)."""
     bound = socket_of(kernel, sockfd)
-    addresses.bind(kernel, bound, addresses.parse(kernel, addr, addrlen))
+    if bound.family == AF_UNIX:
+        addresses.bind(kernel, bound, addresses.parse(kernel, addr, addrlen))
+    else:
+        _ways(bound).bind(kernel, bound, _parsed(kernel, bound, addr, addrlen))
     return 0
 
 
 @syscall(50)
 def listen(kernel: Kernel, sockfd: Int, backlog: Int) -> int:
     """listen(2)."""
-    socket_of(kernel, sockfd).listen(backlog)
+    mine = socket_of(kernel, sockfd)
+    if mine.family != AF_UNIX and not mine.on_host:
+        from emuleak.kernel.inet import listen as name_it  # noqa: PLC0415
+
+        name_it(kernel, mine)
+    mine.listen(backlog)
     return 0
 
 
@@ -84,7 +159,10 @@ def connect(kernel: Kernel, sockfd: Int, addr: Pointer, addrlen: Int) -> int:
     """connect(2)."""
     mine = socket_of(kernel, sockfd)
     if mine.kind == SOCK_DGRAM and addrlen >= 2 and kernel.memory.read(addr, 2) == bytes(2):
-        mine.peer = None  # AF_UNSPEC: disconnect
+        mine.peer, mine.remote = None, b""  # AF_UNSPEC: disconnect
+        return 0
+    if mine.family != AF_UNIX:
+        _ways(mine).connect(kernel, mine, _parsed(kernel, mine, addr, addrlen))
         return 0
     mine.connect(addresses.find(kernel, addresses.parse(kernel, addr, addrlen)))
     return 0
@@ -99,7 +177,7 @@ def accept4(kernel: Kernel, sockfd: Int, addr: Pointer, addrlen: Pointer, flags:
     kernel.files.lowest()
     accepted = listener.accept()
     accepted.flags |= flags & O_NONBLOCK
-    addresses.give(kernel, accepted.peer.name if accepted.peer else b"", addr, addrlen)
+    _give(kernel, accepted, _name_of_peer(accepted), addr, addrlen)
     return kernel.files.add(accepted, cloexec=bool(flags & O_CLOEXEC))
 
 
@@ -112,17 +190,16 @@ def accept(kernel: Kernel, sockfd: Int, addr: Pointer, addrlen: Pointer) -> int:
 @syscall(51)
 def getsockname(kernel: Kernel, sockfd: Int, addr: Pointer, addrlen: Pointer) -> int:
     """getsockname(2)."""
-    addresses.give(kernel, socket_of(kernel, sockfd).name, addr, addrlen)
+    mine = socket_of(kernel, sockfd)
+    _give(kernel, mine, mine.own_name(), addr, addrlen)
     return 0
 
 
 @syscall(52)
 def getpeername(kernel: Kernel, sockfd: Int, addr: Pointer, addrlen: Pointer) -> int:
     """getpeername(2)."""
-    peer = socket_of(kernel, sockfd).peer
-    if peer is None:
-        raise SyscallError("ENOTCONN")
-    addresses.give(kernel, peer.name, addr, addrlen)
+    mine = socket_of(kernel, sockfd)
+    _give(kernel, mine, mine.peer_name(), addr, addrlen)
     return 0
 
 
@@ -132,7 +209,7 @@ def shutdown(kernel: Kernel, sockfd: Int, how: Int) -> int:
     mine = socket_of(kernel, sockfd)
     if not 0 <= how <= 2:
         raise SyscallError("EINVAL")
-    mine.reads, mine.writes = mine.reads and how == 1, mine.writes and how == 0
+    mine.shut(how)
     return 0
 
 
@@ -144,12 +221,16 @@ def _send(kernel: Kernel, fd: int, data: bytes, flags: int, target: tuple[int, i
     mine = socket_of(kernel, fd)
     kernel.files.admit(mine)
     other = None
-    if target[0] and mine.kind == SOCK_DGRAM:
+    wait = not flags & _MSG_DONTWAIT
+    if mine.family == AF_UNIX and target[0] and mine.kind == SOCK_DGRAM:
         other = addresses.find(kernel, addresses.parse(kernel, *target))
-    elif target[0] and target[1]:
+    elif mine.family == AF_UNIX and target[0] and target[1]:
         raise SyscallError("EISCONN" if mine.peer else "EOPNOTSUPP")
     try:
-        return mine.send(data, other, wait=not flags & _MSG_DONTWAIT)
+        if mine.family != AF_UNIX:
+            name = _parsed(kernel, mine, *target) if target[0] and mine.kind == SOCK_DGRAM else None
+            return _ways(mine).send_to(kernel, mine, data, name, wait=wait)
+        return mine.send(data, other, wait=wait)
     except BrokenPipe:
         if flags & _MSG_NOSIGNAL:
             raise SyscallError("EPIPE") from None
@@ -178,10 +259,12 @@ def sendto(kernel: Kernel, sockfd: Int, buf: Pointer, size: ULong, flags: Int, a
 def recvfrom(
     kernel: Kernel, sockfd: Int, buf: Pointer, size: ULong, flags: Int, addr: Pointer, addrlen: Pointer
 ) -> int:
-    """recvfrom(2): senders without a name have none here."""
-    socket_of(kernel, sockfd)
+    """recvfrom(2)."""
+    mine = socket_of(kernel, sockfd)
     count, length = _receive(kernel, sockfd, windows(kernel.memory, [(buf, size)], WRITE), flags)
-    if addr:
+    if mine.kind == SOCK_DGRAM and mine.sender:
+        _give(kernel, mine, mine.sender, addr, addrlen)
+    elif addr:
         kernel.memory.write(addrlen, struct.pack("<i", 0))
     return length if flags & _MSG_TRUNC else count
 
@@ -201,61 +284,14 @@ def sendmsg(kernel: Kernel, sockfd: Int, msg: Pointer, flags: Int) -> int:
 @syscall(47)
 def recvmsg(kernel: Kernel, sockfd: Int, msg: Pointer, flags: Int) -> int:
     """recvmsg(2): no control message ever comes."""
-    socket_of(kernel, sockfd)
-    name, _, iov, count, control, _, _ = _MSGHDR.unpack(kernel.memory.read(msg, _MSGHDR.size))
+    mine = socket_of(kernel, sockfd)
+    name, room, iov, count, control, _, _ = _MSGHDR.unpack(kernel.memory.read(msg, _MSGHDR.size))
     targets = windows(kernel.memory, vector(kernel.memory, iov, count), WRITE)
     came, length = _receive(kernel, sockfd, targets, flags)
     cut = _MSG_TRUNC if length > came else 0
-    kernel.memory.write(msg, _MSGHDR.pack(name, 0, iov, count, control, 0, cut))
+    sender = b""
+    if name and mine.kind == SOCK_DGRAM and mine.sender:
+        sender = _packed(mine, mine.sender)
+        kernel.memory.write(name, sender[:room])
+    kernel.memory.write(msg, _MSGHDR.pack(name, len(sender), iov, count, control, 0, cut))
     return length if flags & _MSG_TRUNC else came
-
-
-# ---- options
-
-
-def _option(kernel: Kernel, mine: Socket, name: int) -> bytes | None:
-    """The value of an option of socket(7); None: there is no such option."""
-    identity = kernel.identity
-    numbers = {3: mine.kind, 30: mine.backlog is not None, 38: 0, 39: AF_UNIX}
-    if name == 17:  # SO_PEERCRED
-        return struct.pack("<iII", identity.pid, identity.uid, identity.gid)
-    if name == 4:  # SO_ERROR
-        error, mine.reset = ERRNO["ECONNRESET"] if mine.reset else 0, False
-        return struct.pack("<i", error)
-    if name in mine.options:
-        return mine.options[name]
-    return struct.pack("<i", numbers[name]) if name in numbers else None
-
-
-@syscall(55)
-def getsockopt(kernel: Kernel, sockfd: Int, level: Int, name: Int, value: Pointer, length: Pointer) -> int:
-    """getsockopt(2)."""
-    mine = socket_of(kernel, sockfd)
-    (room,) = struct.unpack("<i", kernel.memory.read(length, 4))
-    if room < 0:
-        raise SyscallError("EINVAL")
-    if level != _SOL_SOCKET:
-        raise SyscallError("EOPNOTSUPP")
-    found = _option(kernel, mine, name)
-    if found is None:
-        raise SyscallError("ENOPROTOOPT")
-    kernel.memory.write(value, found[:room])
-    kernel.memory.write(length, struct.pack("<i", min(room, len(found))))
-    return 0
-
-
-@syscall(54)
-def setsockopt(kernel: Kernel, sockfd: Int, level: Int, name: Int, value: Pointer, length: UInt) -> int:
-    """setsockopt(2): kept for getsockopt(2); between threads of one process they change nothing but the time-outs."""
-    mine = socket_of(kernel, sockfd)
-    if level != _SOL_SOCKET:
-        raise SyscallError("EOPNOTSUPP")
-    if name not in mine.options:
-        raise SyscallError("ENOPROTOOPT")
-    if length < len(mine.options[name]):
-        raise SyscallError("EINVAL")
-    data = kernel.memory.read(value, len(mine.options[name]))
-    if name in {20, 21} and data != bytes(16):
-        kernel.note("SO_RCVTIMEO and SO_SNDTIMEO of socket(7) are not emulated: the program waits on")
-    mine.options[name] = data
-    return 0

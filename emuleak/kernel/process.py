@@ -143,8 +143,8 @@ def setregid(kernel: Kernel, rgid: UInt, egid: UInt) -> int:
 
 @syscall(63)
 def uname(kernel: Kernel, buf: Pointer) -> int:
-    """uname(2): a Linux new enough for today's libc, whatever the host is."""
-    fields = (b"Linux", b"emuleak", b"6.1.0", b"#1 SMP", b"x86_64", b"(none)")
+    """uname(2): a Linux new enough for today's libc, whatever the host is; but with the host's name."""
+    fields = (b"Linux", kernel.system.hostname[: _UTS_FIELD - 1], b"6.1.0", b"#1 SMP", b"x86_64", b"(none)")
     kernel.memory.write(buf, b"".join(field.ljust(_UTS_FIELD, b"\0") for field in fields))
     return 0
 

@@ -7,7 +7,7 @@ for, or time passes, or it is a deadlock.
 
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from emuleak.kernel.clock import Clock
 from emuleak.kernel.hostfiles import poll_host
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from emuleak.kernel.core import Kernel
+    from emuleak.kernel.sockets import Socket
     from emuleak.loader import Process
     from emuleak.sharing import SharedMemory
 
@@ -26,6 +27,8 @@ _MILLISECOND: Final = 1_000_000
 # What the program leaves behind may go on for so long on the guest's clock, which leaps where everybody sleeps.
 _AFTERLIFE_NS: Final = 60_000_000_000
 DEADLOCK: Final = "deadlock: "  # how the reason begins for which a run was stopped
+Net = Literal["loopback", "host"]
+"""Whom sockets of ip(7) reach: other processes of the run, or whatever the host reaches."""
 INIT: Final = 1  # who gets the children of a process that ended
 
 
@@ -81,6 +84,10 @@ class System:
         self.observer: Observer = Nobody()
         self.stopped = ""
         self.foreground = first_id  # the process group that has the terminal
+        self.net: Net = "loopback"
+        self.ports: dict[tuple[int, int], list[Socket]] = {}  # who has a port, by type and number
+        self.next_port = 40000
+        self.hostname = b"emuleak"
         self.page_limit = 1 << 40  # of all processes together
         self._next_id = first_id
         self._turns: deque[Kernel] = deque()

@@ -91,6 +91,7 @@ def syscall(number: int) -> Callable[[_F], _F]:
 _ON_DEMAND: Final = {
     "executing": (59, 322),
     "forking": (57, 58),
+    "socketoptions": (54, 55),
     "groups": (109, 111, 112, 121, 124),
     "waiting": (61, 247),
 }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from emuleak.errors import BadOption
 from emuleak.kernel import abi, procfs
 from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.descriptions import Description, readable, release, writable
@@ -65,7 +66,7 @@ class FileSystem(Descriptors):
         super().__init__()
         self.sysroot = sysroot.rstrip("/")
         self.random = random.Random(seed)
-        self.cwd = (os.getcwd() if cwd is None else os.path.abspath(cwd)).replace(os.sep, "/")
+        self.cwd = (_here() if cwd is None else os.path.abspath(cwd)).replace(os.sep, "/")
         self.umask = 0o022
         self.pid, self.ppid = 4711, 4710
         self.program = ""
@@ -360,3 +361,11 @@ class FileSystem(Descriptors):
         """The entries of /proc/self and of /proc/self/fd."""
         names = [str(fd) for fd in self.descriptors()] if name.endswith("fd") else [*sorted(self.proc), "exe", "fd"]
         return [(index + 1, 0, entry) for index, entry in enumerate([".", "..", *names])]
+
+
+def _here() -> str:
+    """The emulator's own working directory. Raises BadOption where somebody has removed it."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        raise BadOption("the working directory does not exist any more; change to another one") from None

@@ -15,6 +15,7 @@ from emuleak.kernel.signals import SIGILL, name_of
 from emuleak.loader import Process
 from emuleak.report.document import Exit, HeapSummary, Report, Sample
 from emuleak.report.remains import Remains
+from emuleak.report.remarks import remarks
 from emuleak.stacks.unwinder import Unwinder, dwarf_numbered
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def build(
             in_use_blocks=counts.in_use_blocks,
         ),
         incomplete=_incomplete(kernel, exit_),
+        remarks=remarks(process, kernel.memory, counts.bytes_allocated) or UNSET,
         growth=tuple(Sample(*sample) for sample in log.growth.samples()) or UNSET,
         findings=(*misuses, *lost),
     )

@@ -2,8 +2,8 @@
 
 `emuleak-report/1` history
     1   the first: program, exit, heap, incomplete, findings;
-        later: growth, suppressed, unused_suppressions, baseline; of a finding offset, maker, releaser, thread, chain,
-        baseline, process; of the exit threads; schedule_seed
+        later: remarks, growth, suppressed, unused_suppressions, baseline; of a finding offset, maker, releaser, thread,
+        chain, baseline, process; of the exit threads; schedule_seed
 """
 
 import msgspec
@@ -107,6 +107,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     exit: Exit
     heap: HeapSummary
     incomplete: tuple[str, ...] = ()
+    remarks: tuple[str, ...] | UnsetType = UNSET
     growth: tuple[Sample, ...] | UnsetType = UNSET
     suppressed: tuple[Suppressed, ...] | UnsetType = UNSET
     unused_suppressions: tuple[str, ...] | UnsetType = UNSET

@@ -125,6 +125,7 @@ def _invocation(report: Report, cwd: str | None) -> Object:
     told["toolExecutionNotifications"] = [
         *_ending(exit_, cwd),
         *({"level": "warning", "message": {"text": f"incomplete: {clean(text)}"}} for text in report.incomplete),
+        *({"level": "note", "message": {"text": clean(text)}} for text in report.remarks or ()),
     ]
     return told
 

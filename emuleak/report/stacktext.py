@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from emuleak.findings.phrases import RUST_SOURCES
 from emuleak.report.document import Frame
 from emuleak.report.paper import WIDTH, Span, clean
 from emuleak.report.verdict import number
@@ -17,7 +18,7 @@ MAX_SHOWN = 32
 _HEAD, _TAIL = 20, 10
 UNKNOWN = "???"
 
-_SYSTEM_FILES = ("/usr/include/", "/usr/lib/", "../sysdeps/", "../csu/", "./csu/")
+_SYSTEM_FILES = ("/usr/include/", "/usr/lib/", "../sysdeps/", "../csu/", "./csu/", *RUST_SOURCES)
 _SYSTEM_FOLDERS = ("/usr/lib", "/lib")
 _SYSTEM_OBJECTS = ("libc.so", "libc-2.", "libstdc++.so", "libgcc_s.so", "libpthread.so", "ld-linux")
 

@@ -103,9 +103,13 @@ def _access(exit_: Exit) -> str:
     return detail + (": a null pointer was used" if near_null else "")
 
 
-def write_incomplete(incomplete: Sequence[str], paper: Paper) -> None:
-    """What emuleak could not do for the program."""
+def write_notices(report: Report, paper: Paper) -> None:
+    """What emuleak could not do for the program, and whose blocks it saw."""
     paper.gap()
-    for text in incomplete:
+    for text in report.incomplete:
         for line in wrapped(f"incomplete: {text}", rest=" " * len("incomplete: ")):
             paper.line((line, "warn"))
+    paper.gap()
+    for text in () if report.remarks is UNSET else report.remarks:
+        for line in wrapped(f"note: {text}", rest=" " * len("note: ")):
+            paper.line((line, "quiet"))

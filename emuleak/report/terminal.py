@@ -12,7 +12,7 @@ from emuleak.report.findingtext import FindingText
 from emuleak.report.paper import Paper, clean, paper_for
 from emuleak.report.source import Sources
 from emuleak.report.stacktext import here
-from emuleak.report.summary import write_baseline, write_ending, write_heap, write_incomplete, write_leaks
+from emuleak.report.summary import write_baseline, write_ending, write_heap, write_leaks, write_notices
 from emuleak.report.verdict import (
     FAIL_ON_DEFAULT,
     Totals,
@@ -54,7 +54,7 @@ class Terminal(msgspec.Struct, frozen=True, kw_only=True):
 
             write_kept_out(report, paper)
         write_ending(report, paper, text)
-        write_incomplete(report.incomplete, paper)
+        write_notices(report, paper)
 
     def _write_findings(self, report: Report, sums: Totals, paper: Paper, text: FindingText) -> None:
         listed = listing(report.findings, show_reachable=self.show_reachable)

@@ -74,6 +74,8 @@ def _preamble(report: Report) -> Iterator[str]:
         yield f"Stopped early: {report.exit.stopped}"
     for text in report.incomplete:
         yield f"Incomplete: {text}"
+    for text in () if report.remarks is UNSET else report.remarks:
+        yield f"Note: {text}"
 
 
 def _write_arguments(report: Report, out: TextIO) -> None:

@@ -27,9 +27,11 @@ def demangle(name: str) -> str:
     """Give `Foo::bar(int)` for `_ZN3Foo3barEi`. A name that cannot be read comes back unchanged.
 
     The spelling is that of `addr2line -C` (GNU). Clone suffixes are dropped: `_Z3foov.cold` is `foo()`.
-    Rust's legacy scheme loses its hash; Rust's v0 scheme (`_R...`) stays mangled.
+    Rust's legacy scheme loses its hash, and its v0 scheme (`_R...`) those of crates.
     """
     bare = strip_clone(name)
+    if bare.startswith("_R"):
+        return _rust_v0(bare)
     if not bare.startswith("_Z"):
         return bare
     if RUST_HASH.search(bare):
@@ -42,6 +44,15 @@ def demangle(name: str) -> str:
         return Parser(bare).symbol()
     except (Unreadable, RecursionError):
         return bare
+
+
+def _rust_v0(name: str) -> str:
+    from emuleak.symbols.rustv0 import UnreadableRust, demangle_v0  # noqa: PLC0415 - for Rust programs only
+
+    try:
+        return demangle_v0(name.partition(".")[0])  # what follows a dot is the compiler's
+    except (UnreadableRust, RecursionError):
+        return name
 
 
 def _rust(name: str) -> str | None:

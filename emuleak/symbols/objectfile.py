@@ -122,8 +122,8 @@ class ObjectFile:
         return list(PROGRAM_HEADER.iter_unpack(table[: len(table) // size * size]))
 
     def section(self, name: str) -> Section | None:
-        """Give the section of that name that has contents in this file."""
-        section = self._by_name.get(name)
+        """Give the section of that name that has contents in this file; of `.debug_x` also one called `.zdebug_x`."""
+        section = self._by_name.get(name) or self._by_name.get(name.replace(".debug_", ".zdebug_"))
         return None if section is None or section.type == SHT_NOBITS else section
 
     def contents(self, name: str) -> bytes:
@@ -132,9 +132,12 @@ class ObjectFile:
         return b"" if section is None else self.section_bytes(section)
 
     def section_bytes(self, section: Section) -> bytes:
-        """Give the bytes of a section, decompressed if it is marked SHF_COMPRESSED (zlib)."""
+        """Give the bytes of a section, decompressed if it is marked SHF_COMPRESSED (zlib), or was by older tools."""
         raw = self.read(section.offset, section.size)
-        if not section.flags & SHF_COMPRESSED:
+        if section.name.startswith(".zdebug_") and raw.startswith(b"ZLIB"):
+            # binutils before 2.26: the size in front is big-endian.
+            raw = struct.pack("<IIQ", ELFCOMPRESS_ZLIB, 0, int.from_bytes(raw[4:12], "big")) + raw[12:]
+        elif not section.flags & SHF_COMPRESSED:
             return raw
         if len(raw) < 24:
             return b""

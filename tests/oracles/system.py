@@ -29,6 +29,8 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 MEMCHECK = ("--leak-check=full", "--show-leak-kinds=all", "--run-libc-freeres=no", "--run-cxx-freeres=no")
+# Else a forked child writes its own summary over that of the program, into the same log.
+FIRST_ONLY = "--child-silent-after-fork=yes"
 LOST = re.compile(r"(definitely lost|indirectly lost|possibly lost|still reachable): ([\d,]+) bytes in ([\d,]+) blocks")
 
 
@@ -55,7 +57,7 @@ def by_valgrind(command: Sequence[str], stdin: Path | None, cwd: Path) -> tuple[
     """The heap's totals, and direct bytes and blocks of every leak kind."""
     with tempfile.TemporaryDirectory(prefix="emuleak-valgrind-") as name:
         log = Path(name, "log.txt")
-        execute([launcher(), *MEMCHECK, f"--log-file={log}", *command], stdin, cwd=cwd, env=ENVIRONMENT)
+        execute([launcher(), *MEMCHECK, FIRST_ONLY, f"--log-file={log}", *command], stdin, cwd=cwd, env=ENVIRONMENT)
         text = log.read_text(errors="replace")
     lost = {kind: Size(0, 0) for kind in LEAK_KINDS}  # with nothing in use valgrind has no leak summary
     for kind, size, blocks in LOST.findall(text):
