@@ -19,6 +19,7 @@ ORDER = (
     ("layout", "arena", "sharing", "memory", "duplicate", "engine", "machine"),
     ("loader",),
     ("kernel",),
+    ("strace",),
     ("hooks",),
     ("allocators", "redzones", "placement", "quarantine", "heap", "custom_blocks"),
     ("stacks", "symbols"),

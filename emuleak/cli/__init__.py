@@ -19,6 +19,7 @@ VERBS: Final = {
     "run": "emuleak.cli.run",
     "diff": "emuleak.cli.diff",
     "explain": "emuleak.cli.explain",
+    "strace": "emuleak.cli.strace",
 }
 
 _FAILED: Final = 2

@@ -6,6 +6,7 @@ functions over them. Whatever the guest hands in, a handler ends in a number for
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, Protocol
 
 import msgspec
@@ -19,6 +20,7 @@ from emuleak.kernel.system import System
 from emuleak.kernel.table import TABLE, handler_of
 from emuleak.kernel.threads import Scheduler
 from emuleak.kernel.timers import Timers
+from emuleak.kernel.tracing import Tracer
 from emuleak.kernel.vfs import FileSystem
 from emuleak.machine import Machine
 from emuleak.memory import AddressSpace, Fault, Region, page_ceil
@@ -96,7 +98,7 @@ class Kernel:
         self.at_rest: Callable[[], None] | None = None
         self.incomplete = system.incomplete
         self.on_map: MapListener = lambda _region: None
-        self.trace: Callable[[str, tuple[int, ...], int | None], None] | None = None
+        self.tracer: Tracer | None = None
         system.add(self)
 
     def start(self, entry: int, stack_pointer: int, program: str, argv: Sequence[str], program_end: int) -> None:
@@ -104,7 +106,7 @@ class Kernel:
         self.machine.set("rip", entry)
         self.machine.set("rsp", stack_pointer)
         fxsave.reset(self.machine)
-        self.machine.on_syscall = self.dispatch
+        self.machine.on_syscall = self.server
         self.brk_start = self.brk = page_ceil(program_end)
         files = self.files
         files.program, files.arguments = os.path.realpath(program), [os.fsencode(argument) for argument in argv]
@@ -168,7 +170,7 @@ class Kernel:
 
     def resume(self) -> None:
         """Put the process on its CPU, which it may share with another."""
-        self.machine.on_syscall = self.dispatch
+        self.machine.on_syscall = self.server
         self._slice, self._is_over = _SLICE, False
         others = sum(len(each.memory.pages) for each in self.system.alive() if each.memory is not self.memory)
         self.machine.page_limit = max(self.system.page_limit - others, 1)
@@ -195,6 +197,11 @@ class Kernel:
 
     # ---- system calls
 
+    @property
+    def server(self) -> Callable[[int, tuple[int, ...]], int | None]:
+        """Who serves the system calls: `dispatch`, or the tracer by it. A call costs nothing more without one."""
+        return self.dispatch if self.tracer is None else partial(self.tracer.dispatch, self)
+
     def dispatch(self, number: int, registers: tuple[int, ...]) -> int | None:
         """Serve one system call; the value for RAX, or None when the calling thread does not go on."""
         handler = TABLE.get(number) or handler_of(number)
@@ -204,7 +211,7 @@ class Kernel:
         try:
             result = handler(self, registers)
         except WouldBlock as wait:
-            return self._traced(handler.name, registers, self._wait(wait, number))
+            return self._wait(wait, number)
         except BrokenPipe as error:
             send(self, Siginfo.from_sender(self, NUMBERS["SIGPIPE"]), self.threads.current)
             result = -error.number
@@ -221,11 +228,6 @@ class Kernel:
             self.machine.stop()
         self.threads.current.retry_until = None
         self.timers.expire(self)
-        return self._traced(handler.name, registers, result)
-
-    def _traced(self, name: str, registers: tuple[int, ...], result: int | None) -> int | None:
-        if self.trace is not None:
-            self.trace(name, registers, result)
         return result
 
     def _wait(self, wait: WouldBlock, number: int) -> int | None:

@@ -1,0 +1,90 @@
+"""Run a program with its own allocator, nothing of it hooked, and a tracer who is told what it asks of the kernel."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from emuleak import loader
+from emuleak.kernel.clock import Clock
+from emuleak.kernel.core import Ending, Identity, Kernel
+from emuleak.kernel.run import run
+from emuleak.kernel.system import System
+from emuleak.kernel.vfs import FileSystem
+from emuleak.machine import Machine
+from emuleak.memory import PAGE, AddressSpace
+from emuleak.strace.tracer import Tracer
+
+_PID, _PPID = 4711, 4710
+_PERIOD = 0.05  # seconds
+
+
+class Guest(msgspec.Struct, frozen=True):
+    """What is run: `program` is a host path, `argv` what the guest sees; `max_memory` in bytes."""
+
+    program: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    sysroot: str
+    start_ns: int
+    max_memory: int
+
+
+class TracedRun:
+    """One run under a tracer. Raises BadProgram when the program cannot be loaded."""
+
+    def __init__(self, guest: Guest, tracer: Tracer) -> None:
+        self.memory = AddressSpace()
+        self.machine = Machine(self.memory)
+        self.files = FileSystem(sysroot=guest.sysroot)
+        self.running = False
+        # Takes the guest out of a call of the host's that keeps it waiting; set by whoever can.
+        self.nudge: Callable[[], None] = lambda: None
+        own = (os.getuid(), os.getgid()) if hasattr(os, "getuid") else (1000, 1000)
+        try:
+            process = loader.load(
+                self.memory, guest.program, guest.argv, guest.environment, self.files.host_path, own, 0
+            )
+        except BaseException:
+            self.files.close_all()
+            vars(self.machine).clear()
+            self.memory.close()
+            raise
+        self.system = System(Clock(guest.start_ns), _PID)
+        self.system.new_id()
+        self.system.page_limit = guest.max_memory // PAGE
+        self.system.observer = tracer
+        self.kernel = Kernel(self.machine, self.memory, self.files, Identity(_PID, _PPID, *own), self.system)
+        self.kernel.start(process.entry, process.stack_pointer, guest.program, guest.argv, process.program.end)
+        variables_at = process.stack_pointer + 8 * (len(guest.argv) + 2)
+        tracer.start(self.kernel, guest.program, guest.argv, variables_at, len(guest.environment))
+
+    def run(self) -> Ending:
+        """Run the guest to its end; how the program ended."""
+        self.kernel.threads.begin()
+        self.running = True
+        try:
+            run(self.system)
+        finally:
+            self.running = False
+        ending = self.kernel.ending
+        assert ending is not None
+        return ending
+
+    def stop(self, reason: str) -> None:
+        """End the guest, wherever it is; from any thread."""
+        self.system.stop(reason)
+        threading.Thread(target=self._insist, daemon=True).start()
+
+    def _insist(self) -> None:
+        """Between two threads of the guest the CPU is not running: say it until it is heard."""
+        while self.running:
+            self.system.running.machine.stop()
+            self.nudge()
+            time.sleep(_PERIOD)
+
+    def close(self) -> None:
+        """Give all memory and all files back to the host."""
+        self.system.close()
