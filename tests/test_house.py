@@ -19,7 +19,7 @@ ORDER = (
     ("layout", "arena", "sharing", "memory", "duplicate", "engine", "machine"),
     ("loader",),
     ("kernel",),
-    ("strace",),
+    ("strace", "unhooked"),
     ("hooks",),
     ("allocators", "redzones", "placement", "quarantine", "heap", "custom_blocks"),
     ("stacks", "symbols"),
@@ -27,6 +27,7 @@ ORDER = (
     ("report",),
     ("interfaces",),
     ("books", "descendants", "session"),
+    ("linking", "doctor", "bundle"),
     ("interrupts", "api"),
     ("cli", "__main__", "__init__", "replay", "fuzz", "inject", "course", "pytest_plugin"),
 )

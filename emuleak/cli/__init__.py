@@ -20,6 +20,7 @@ VERBS: Final = {
     "diff": "emuleak.cli.diff",
     "explain": "emuleak.cli.explain",
     "strace": "emuleak.cli.strace",
+    "doctor": "emuleak.cli.doctor",
 }
 
 _FAILED: Final = 2

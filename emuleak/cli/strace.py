@@ -17,10 +17,10 @@ from emuleak.kernel.core import Ending
 from emuleak.session import DEFAULT_MAX_MEMORY
 from emuleak.strace.call import Style
 from emuleak.strace.lines import Lines
-from emuleak.strace.run import Guest, TracedRun
 from emuleak.strace.selection import Selection
 from emuleak.strace.summary import Summary
 from emuleak.strace.tracer import Tracer
+from emuleak.unhooked import Guest, UnhookedRun
 
 _OUT_OF_BUDGET = 124
 
@@ -67,7 +67,8 @@ def strace(
         summary = Summary() if count else None
         lines = Lines(out, always_pid=follow and output is not None)
         tracer = Tracer(lines, selection, Style(longest, paths), follow=follow, summary=summary)
-        with closing(TracedRun(guest, tracer)) as run:
+        with closing(UnhookedRun(guest, tracer)) as run:
+            tracer.start(run.kernel, guest.program, guest.argv, run.environment_at, len(guest.environment))
             for fd in (closed or frozenset()) & set(run.files.descriptors()):
                 run.files.close(fd)
             interruptions.watch(run)

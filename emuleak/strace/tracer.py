@@ -54,7 +54,6 @@ class Tracer:
     def start(self, kernel: Kernel, program: str, argv: tuple[str, ...], environment_at: int, count: int) -> None:
         """Tell of the execve(2) by which the program came to be."""
         self._first = kernel
-        kernel.tracer = self
         memory_call = Call(kernel, 59, "execve", (0,) * 6, self._style, result=0)
         quoted = text.program_call(program, argv, environment_at, count, self._style)
         if self._shows(memory_call):

@@ -1,9 +1,10 @@
-"""Run a program with its own allocator, nothing of it hooked, and a tracer who is told what it asks of the kernel."""
+"""Run a program with its own allocator, nothing of it hooked: to watch it, or to hear what its ld.so says."""
 
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -11,34 +12,43 @@ from emuleak import loader
 from emuleak.kernel.clock import Clock
 from emuleak.kernel.core import Ending, Identity, Kernel
 from emuleak.kernel.run import run
-from emuleak.kernel.system import System
+from emuleak.kernel.system import Observer, System
+from emuleak.kernel.tracing import Tracer
 from emuleak.kernel.vfs import FileSystem
 from emuleak.machine import Machine
 from emuleak.memory import PAGE, AddressSpace
-from emuleak.strace.tracer import Tracer
 
 _PID, _PPID = 4711, 4710
 _PERIOD = 0.05  # seconds
 
 
 class Guest(msgspec.Struct, frozen=True):
-    """What is run: `program` is a host path, `argv` what the guest sees; `max_memory` in bytes."""
+    """What is run: `program` is a host path, `argv` what the guest sees; `max_memory` in bytes.
+
+    `stdin` is the content; None: the emulator's own. With `capture` the output is kept (`FileSystem.output`).
+    """
 
     program: str
     argv: tuple[str, ...]
     environment: Mapping[str, str]
-    sysroot: str
-    start_ns: int
-    max_memory: int
+    sysroot: str = "/"
+    start_ns: int = 0
+    max_memory: int = 4 << 30
+    stdin: bytes | None = None
+    capture: bool = False
 
 
-class TracedRun:
-    """One run under a tracer. Raises BadProgram when the program cannot be loaded."""
+class Watcher(Tracer, Observer, Protocol):
+    """Who is told of everything: calls, signals, processes."""
 
-    def __init__(self, guest: Guest, tracer: Tracer) -> None:
+
+class UnhookedRun:
+    """One run. Raises BadProgram when the program cannot be loaded."""
+
+    def __init__(self, guest: Guest, watcher: Watcher | None = None) -> None:
         self.memory = AddressSpace()
         self.machine = Machine(self.memory)
-        self.files = FileSystem(sysroot=guest.sysroot)
+        self.files = FileSystem(sysroot=guest.sysroot, stdin=guest.stdin, capture=guest.capture)
         self.running = False
         # Takes the guest out of a call of the host's that keeps it waiting; set by whoever can.
         self.nudge: Callable[[], None] = lambda: None
@@ -55,11 +65,11 @@ class TracedRun:
         self.system = System(Clock(guest.start_ns), _PID)
         self.system.new_id()
         self.system.page_limit = guest.max_memory // PAGE
-        self.system.observer = tracer
         self.kernel = Kernel(self.machine, self.memory, self.files, Identity(_PID, _PPID, *own), self.system)
         self.kernel.start(process.entry, process.stack_pointer, guest.program, guest.argv, process.program.end)
-        variables_at = process.stack_pointer + 8 * (len(guest.argv) + 2)
-        tracer.start(self.kernel, guest.program, guest.argv, variables_at, len(guest.environment))
+        self.environment_at = process.stack_pointer + 8 * (len(guest.argv) + 2)
+        if watcher is not None:
+            self.system.observer = self.kernel.tracer = watcher
 
     def run(self) -> Ending:
         """Run the guest to its end; how the program ended."""
