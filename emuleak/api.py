@@ -19,12 +19,13 @@ from io import StringIO
 from typing import Final
 
 from msgspec import UNSET
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from emuleak.errors import BadOption, BadProgram, MachineFailure
 from emuleak.interrupts import interruptible
 from emuleak.report import json
 from emuleak.report.document import Finding, Report
+from emuleak.report.source import Sources
 from emuleak.report.terminal import Terminal
 from emuleak.report.verdict import FAIL_ON_DEFAULT, counts, is_crash, is_leak, leak_kind, parse_fail_on
 from emuleak.session import DEFAULT_MAX_MEMORY, Options, Session
@@ -48,11 +49,15 @@ class LeaksFound(AssertionError):
 class RunReport(Report, frozen=True, kw_only=True):
     """The report of one run, and what the program wrote (nothing where its output was not captured).
 
-    `stdout` and `stderr` are no part of the document: `to_json` leaves them out.
+    `written` are the files that it wrote in the sandbox, by their paths there; of a large one the first
+    64 MiB. Only source below one of `source_roots` is quoted by `text`; None: wherever it is. These are no part of the
+    document: `to_json` leaves them out.
     """
 
     stdout: bytes = b""
     stderr: bytes = b""
+    written: Mapping[str, bytes] = {}
+    source_roots: tuple[str, ...] | None = None
 
     @property
     def leaks(self) -> tuple[Finding, ...]:
@@ -90,7 +95,8 @@ class RunReport(Report, frozen=True, kw_only=True):
         """The report as `emuleak run` prints it, without colours; blocks still reachable are listed if they count."""
         kinds, out = _kinds(fail_on), StringIO()
         listed = show_reachable or "still-reachable" in kinds
-        Terminal(show_reachable=listed, fail_on=kinds, colour=False).write(self, out)
+        sources = None if self.source_roots is None else Sources(self.source_roots)
+        Terminal(show_reachable=listed, fail_on=kinds, colour=False, sources=sources).write(self, out)
         return out.getvalue()
 
     def to_json(self) -> str:
@@ -112,6 +118,8 @@ def run(
     hook: str = "auto",
     sysroot: StrPath = "/",
     capture: bool = True,
+    sandbox: bool = False,
+    files: Mapping[str, bytes | os.PathLike[str]] | None = None,
 ) -> RunReport:
     """Run the program `args[0]` with the arguments that follow, and report what it lost and misused of the heap.
 
@@ -120,6 +128,10 @@ def run(
     slash starts from there, one without is looked for there and then in PATH. `suppressions` are files of valgrind's
     or LeakSanitizer's. Without `capture` the program writes to this process's standard output and standard error.
 
+    With `sandbox` the program cannot touch this machine's files: see "The sandbox" in docs/security.md. `files` maps
+    names of its own to contents, or to files and directories of this machine; the report's `written` has what it wrote.
+    It gets no environment but `env`, and 60 seconds unless `max_seconds` says otherwise; `cwd` only finds the program.
+
     A program that runs for more than `max_seconds` or uses more than `max_memory` bytes is stopped, and the report says
     so. Bugs of the program never raise. Raises BadProgram where it cannot be run, BadOption for an argument of no use,
     MachineFailure where emulation itself fails; all are EmuleakErrors. Ctrl-C raises KeyboardInterrupt.
@@ -127,6 +139,7 @@ def run(
     Several threads may run programs at the same time; the emulation alone goes on in parallel.
     """
     words = _arguments(args)
+    _check_sandbox(sandbox, files)
     variables = _environment(os.environ if env is None else env)
     directory = None if cwd is None else _directory("cwd", cwd)
     options = Options(
@@ -143,11 +156,46 @@ def run(
         cwd=directory,
         suppressions=_paths("suppressions", suppressions),
     )
+    if sandbox:
+        options = _walled(options, {} if env is None else variables, files or {})
     with _session(options) as session:
         with interruptible(session):
             report = session.run()
         stdout, stderr = (session.files.output(fd) if capture else b"" for fd in (1, 2))
-    return RunReport(**asdict(report), stdout=stdout, stderr=stderr)
+        written = _written(session) if sandbox else {}
+    return RunReport(**asdict(report), stdout=stdout, stderr=stderr, written=written, source_roots=options.source_roots)
+
+
+def _check_sandbox(sandbox: bool, files: object) -> None:
+    if files is not None and not sandbox:
+        raise BadOption("files: only a program in the sandbox has files of its own; add sandbox=True")
+
+
+def _walled(options: Options, variables: Mapping[str, str], files: Mapping[str, bytes | os.PathLike[str]]) -> Options:
+    """The same run in the sandbox. Raises BadOption."""
+    from emuleak.kernel.clock import SANDBOX_START_NS  # noqa: PLC0415 - only where it is asked for
+    from emuleak.kernel.layout import guest_arguments  # noqa: PLC0415
+    from emuleak.kernel.sandbox import MAX_SECONDS, Sandbox  # noqa: PLC0415
+
+    given = {os.fsdecode(name): item if isinstance(item, bytes) else os.fspath(item) for name, item in files.items()}
+    for name, item in given.items():
+        if isinstance(item, str) and not os.path.exists(item):
+            raise BadOption(f"files {name}: there is no {item}")
+    return replace(
+        options,
+        argv=guest_arguments(options.program, options.argv),
+        environment=variables,
+        stdin=b"" if options.stdin is None else options.stdin,
+        start_ns=SANDBOX_START_NS,
+        max_seconds=MAX_SECONDS if options.max_seconds is None else options.max_seconds,
+        sandbox=Sandbox(files=given),
+    )
+
+
+def _written(session: Session) -> dict[str, bytes]:
+    from emuleak.kernel.written import written  # noqa: PLC0415
+
+    return {each.path: each.read() for each in written(session.files) if each.kind == "file"}
 
 
 def _session(options: Options) -> Session:

@@ -1,7 +1,7 @@
 """What is kept of one process that is checked: its heap, the gate before it, the log; and who is told of what."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -24,13 +24,15 @@ if TYPE_CHECKING:
 class Terms(msgspec.Struct, frozen=True):
     """How processes are checked: by what hooks, with libraries of which root, and what the user keeps out of reports.
 
-    `on_pressure` is called when memory may be running out.
+    `on_pressure` is called when memory may be running out. Where `source_roots` are given, only source below them is
+    quoted.
     """
 
     strategy: str
     sysroot: str
     selection: "Selection | None"
     on_pressure: Callable[[], None]
+    source_roots: Sequence[str] | None = None
 
 
 class Books:
@@ -104,9 +106,8 @@ class Books:
 
     def write_stderr(self, data: bytes) -> None:
         """Write where the process's own messages go, as long as it has such a place."""
-        files = self.kernel.files
-        if data and 2 in files.descriptors():
-            files.get(2).write(data, None)
+        if data and (stream := self.kernel.files.messages()) is not None:
+            stream.write(data, None)
 
     def _listen(self, module: Module) -> None:
         """A module that speaks to valgrind or LeakSanitizer shall be heard."""
@@ -125,7 +126,7 @@ class Books:
         argv = [os.fsdecode(argument) for argument in kernel.files.arguments]
         return Guest(
             kernel.machine, kernel.memory, self.process, kernel, self.heap, self.gate, self._breakpoints,
-            self.unwinder, argv, terms.sysroot, self.write_stderr, terms.selection,
+            self.unwinder, argv, terms.sysroot, self.write_stderr, terms.selection, terms.source_roots,
         )  # fmt: skip
 
     def close(self) -> None:

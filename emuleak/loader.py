@@ -151,17 +151,19 @@ def load(
     find: Callable[[str], str],
     identity: tuple[int, int],
     seed: int,
+    shown: str = "",
 ) -> Process:
     """Map the program at the host path `path` and its interpreter, and build the stack.
 
     The environment is a mapping, or its strings as they are. `find` turns a guest path into a host path (the sysroot);
-    `identity` is (uid, gid). Raises BadProgram.
+    `identity` is (uid, gid). The program is told that it is the file `shown`, if there is another name than `path`.
+    Raises BadProgram.
     """
     image = read_program(path)
     program = _map_image(memory, image, None if image.fixed else PROGRAM_BASE)
     interpreter = _load_interpreter(memory, image, find)
     auxiliary = _auxiliary_vector(program, interpreter, identity)
-    stack_pointer = _build_stack(memory, argv, environment, auxiliary, path, seed)
+    stack_pointer = _build_stack(memory, argv, environment, auxiliary, shown or path, seed)
     return Process(program, interpreter, stack_pointer)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from emuleak.descendants import Descendants
+    from emuleak.kernel.sandbox import Sandbox
     from emuleak.report.selection import Selection
 
 # What one block costs the host in the ledger and in the scan at the end, in bytes (measured: 620 for small ones): an
@@ -67,6 +68,17 @@ class Options(msgspec.Struct, frozen=True):
     trace_children: bool = False
     on_report: Callable[[Report, Symbolizer], None] | None = None
     library_stacks: bool = True
+    sandbox: "Sandbox | None" = None
+
+    @property
+    def source_roots(self) -> tuple[str, ...] | None:
+        """Below which directories source may be quoted, None: wherever it is.
+
+        The debug information of a program that nobody vouches for may name any file as its source.
+        """
+        if self.sandbox is None:
+            return None
+        return os.path.dirname(os.path.realpath(self.program)), os.getcwd() if self.cwd is None else self.cwd
 
 
 class Session:
@@ -102,22 +114,17 @@ class Session:
         """Make the machine and put the program into it."""
         self.memory = AddressSpace()
         self.machine = Machine(self.memory)
-        self.files = FileSystem(
-            sysroot=options.sysroot,
-            stdin=options.stdin,
-            capture=options.capture,
-            seed=options.seed,
-            cwd=options.cwd,
-        )
-        identity = kernel.Identity(*_who())
+        self.files = _files(options)
+        identity = kernel.Identity(*_who()) if options.sandbox is None else kernel.Identity()
         self.process = loader.load(
             self.memory,
             options.program,
             options.argv,
             options.environment,
-            self.files.host_path,
+            self.files.host_file,
             (identity.uid, identity.gid),
             options.seed,
+            self.files.shown(options.program),
         )
         self.system = System(Clock(options.start_ns), identity.pid, options.seed)
         self.system.new_id()
@@ -128,10 +135,15 @@ class Session:
 
     def _wire(self) -> None:
         """Tie the rooms together: who is told of what."""
-        self.terms = Terms(self.options.hook, self.options.sysroot, self._selection, self._check_memory)
+        options = self.options
+        self.terms = Terms(options.hook, options.sysroot, self._selection, self._check_memory, options.source_roots)
         self.books = Books.opened(self.kernel, self.process, self._program_starts, "")
         self.log, self.heap = self.books.log, self.books.heap
         self.system.observer = self
+        clock = self.system.clock
+        self.files.on_limits(
+            self.kernel.note, self.stop, self.kernel.identity.limits, lambda: clock.start_ns + clock.elapsed_ns
+        )
         self.books.wire(self.terms)
 
     def run(self) -> Report:
@@ -319,7 +331,31 @@ def _no_cycles() -> "Iterator[None]":
             gc.enable()
 
 
-def _who() -> tuple[int, int, int, int]:
-    """pid, ppid, uid, gid: the ids are the host's, since files belong to them."""
+def _files(options: Options) -> FileSystem:
+    """The guest's files. Raises BadOption for one that cannot be given to it."""
+    if options.sandbox is None:
+        return FileSystem(
+            sysroot=options.sysroot,
+            stdin=options.stdin,
+            capture=options.capture,
+            seed=options.seed,
+            cwd=options.cwd,
+        )
+    from emuleak.kernel.sandbox import SandboxFiles  # noqa: PLC0415 - only where it is asked for
+
+    return SandboxFiles(
+        options.sandbox,
+        options.program,
+        options.start_ns,
+        sysroot=options.sysroot,
+        stdin=options.stdin,
+        capture=options.capture,
+        seed=options.seed,
+    )
+
+
+def _who() -> tuple[int, int, int, int, tuple[int, ...]]:
+    """pid, ppid, uid, gid, groups: the ids are the host's, since files belong to them."""
     own = (os.getuid(), os.getgid()) if hasattr(os, "getuid") else (1000, 1000)
-    return (4711, 4710, *own)
+    groups = tuple(os.getgroups()) if hasattr(os, "getgroups") else ()
+    return (4711, 4710, *own, groups)

@@ -1,11 +1,16 @@
 """Options and fixtures of the whole test suite."""
 
+import signal
 from pathlib import Path
 
 import pytest
 from kernel_guest import guest, tree  # noqa: F401 - fixtures
 
 GOLDEN = Path(__file__).parent / "golden"
+
+
+# Native programs inherit what is ignored: a suite that was started by nohup(1) would compare with something else.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

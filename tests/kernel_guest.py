@@ -44,7 +44,7 @@ class Guest:
             identity=SimpleNamespace(pid=4711, uid=1000, gid=1000, umask=0o022, limits={}),
             clock=self.clock,
             note=self.notes.append,
-            threads=SimpleNamespace(alive=1),
+            threads=SimpleNamespace(alive=1, current=SimpleNamespace(tid=1)),
             alone=True,
         )
         self._next = BASE

@@ -47,6 +47,8 @@ def transcript(block: str) -> str:
     script = "\n".join(f"{command}\nstatus=$?; printf '{MARK}'; (exit $status)" for command in commands(block))
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {"PATH": path, "HOME": os.environ.get("HOME", "/"), "LC_ALL": "C", "NO_COLOR": "1", "COLUMNS": "100"}
+    if "PYTHONPATH" in os.environ:  # it may say which tree is tested
+        environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
     done = subprocess.run(
         ["sh", "-c", script],
         cwd=ROOT,

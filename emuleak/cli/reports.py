@@ -11,7 +11,7 @@ import click
 from emuleak.cli import outfile, streams
 from emuleak.errors import BadOption
 from emuleak.report.document import Report
-from emuleak.report.writers import writer
+from emuleak.report.writers import Writer, writer
 
 Target = tuple[str, str | None]
 """A format and the file that it is written to; None is standard error."""
@@ -92,12 +92,23 @@ def show_libraries(found: Sequence[Target]) -> bool:
     return any(format_ != "text" for format_, _ in found)
 
 
-def write_all(report: Report, found: Sequence[Target], *, show_reachable: bool, fail_on: frozenset[str]) -> None:
-    """Write every report that can be written, then raise BadOption for the first that could not."""
+def write_all(
+    report: Report,
+    found: Sequence[Target],
+    *,
+    show_reachable: bool,
+    fail_on: frozenset[str],
+    source_roots: Sequence[str] | None = None,
+) -> None:
+    """Write every report that can be written, then raise BadOption for the first that could not.
+
+    Only source below `source_roots` is quoted; None: wherever it is.
+    """
     failures = []
     for format_, output in found:
         try:
-            _write(report, format_, output, show_reachable=show_reachable, fail_on=fail_on)
+            chosen = writer(format_, show_reachable=show_reachable, fail_on=fail_on, source_roots=source_roots)
+            _write(report, chosen, output)
         except OSError as error:
             place = "standard error" if output is None else f"--output {output}"
             failures.append(BadOption(f"{place}: the report cannot be written: {error.strerror}"))
@@ -105,8 +116,7 @@ def write_all(report: Report, found: Sequence[Target], *, show_reachable: bool, 
         raise failures[0]
 
 
-def _write(report: Report, format_: str, output: str | None, *, show_reachable: bool, fail_on: frozenset[str]) -> None:
-    chosen = writer(format_, show_reachable=show_reachable, fail_on=fail_on)
+def _write(report: Report, chosen: Writer, output: str | None) -> None:
     if output is not None:
         with open(output, "w", encoding="utf-8") as out:
             chosen.write(report, out)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from emuleak.cli import config, interruption, reports, selection
+from emuleak.cli import config, interruption, reports, sandbox, selection
 from emuleak.cli.quantities import SECONDS, SIZE, STATUS
 from emuleak.cli.trace import Trace
 from emuleak.errors import BadOption
@@ -37,6 +37,7 @@ from emuleak.session import DEFAULT_MAX_MEMORY, Options, Session
 @click.option("--fail-on", "fail_on", metavar="KINDS", help="Which findings count: definite,possible,misuse.")
 @click.option("--baseline", metavar="FILE", help="Only what this older report (JSON) does not know counts.")
 @click.option("--show-reachable/--no-show-reachable", help="List still reachable blocks, too.")
+@sandbox.options
 @selection.options
 @click.option("--trace-children", is_flag=True, help="Check the programs, too, that the program runs.")
 @click.option("--trace", is_flag=True, help="Print every event of the heap as it happens.")
@@ -57,6 +58,7 @@ def run(
     fail_on: str | None,
     baseline: str | None,
     show_reachable: bool,
+    walls: sandbox.Walls,
     kept_out: selection.Selection,
     trace_children: bool,
     trace: bool,
@@ -84,13 +86,21 @@ def run(
         trace_children=trace_children,
         library_stacks=baseline is not None or reports.show_libraries(targets),
     )
+    options = walls.applied(options)
     options = kept_out.applied(options, counting, show_reachable=show_reachable)
     with interruption.interruptible() as interruptions:
         session = _session(options, closed or frozenset(), trace=trace)
         interruptions.watch(session)
         report = compared(session.run())
-        reports.write_all(report, targets, show_reachable=show_reachable, fail_on=counting)
+        reports.write_all(
+            report,
+            targets,
+            show_reachable=show_reachable,
+            fail_on=counting,
+            source_roots=options.source_roots,
+        )
         kept_out.write()
+        walls.finish(session)
     if isinstance(report.exit.stopped, str) and report.exit.stopped in interruption.STATUS:
         return interruption.STATUS[report.exit.stopped]
     return verdict.exit_status(report, fail_on=counting, error_exitcode=error_exitcode)

@@ -22,7 +22,7 @@ _SAVED = tuple(DWARF_REGISTERS.index(name) for name in ("rbx", "r12", "r13", "r1
 class Guest:
     """The parts of a session. `write_stderr` writes where the guest's own messages go.
 
-    `selection` is what the user keeps out of reports.
+    `selection` is what the user keeps out of reports; only source below `source_roots` is quoted, if that is given.
     """
 
     machine: Machine
@@ -37,6 +37,7 @@ class Guest:
     sysroot: str
     write_stderr: Callable[[bytes], None]
     selection: Selection | None
+    source_roots: Sequence[str] | None
 
     @property
     def thread(self) -> int:

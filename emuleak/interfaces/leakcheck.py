@@ -16,6 +16,7 @@ from emuleak.interfaces.guest import Guest
 from emuleak.kernel.core import Ending
 from emuleak.report.document import Exit, Finding, Frame, HeapSummary, Report
 from emuleak.report.remains import Remains
+from emuleak.report.source import Sources
 from emuleak.report.terminal import Terminal
 from emuleak.report.verdict import sentence
 
@@ -63,7 +64,9 @@ class LeakChecks:
         text = io.StringIO()
         if full:
             self.errors += sum(finding.leak_kind in _LOST - {"indirectly-lost"} for finding in shown.findings)
-            Terminal(show_reachable=which != ANY).write(shown, text)
+            roots = self._guest.source_roots
+            sources = None if roots is None else Sources(roots)
+            Terminal(show_reachable=which != ANY, sources=sources).write(shown, text)
         else:
             text.write(sentence(shown) + "\n")
         with closing(self._guest.symbolizer()) as symbolizer:

@@ -144,7 +144,7 @@ _STAT = struct.Struct("<QQQIIIxxxxQqqqqqqqqq24x")
 _STATX = struct.Struct("<IIQIIIHxxQQQQ" + "qIxxxx" * 4 + "IIII112x")
 _STATFS = struct.Struct("<qqQQQQQii" + "qqq32x")
 _STATX_BASIC, _STATX_BTIME = 0x7FF, 0x800
-_EXT4 = 0xEF53
+_EXT4, _TMPFS = 0xEF53, 0x0102_1994
 
 
 def status_flags(flags: int) -> int:
@@ -228,6 +228,12 @@ def pack_statfs(path: str) -> bytes:
 
     total, _used, free = (amount // 4096 for amount in shutil.disk_usage(path))
     return _STATFS.pack(_EXT4, 4096, total, free, free, 1 << 20, 1 << 19, 0, 0, 255, 4096, 0x20)
+
+
+def pack_memory_statfs(total: int, free: int, files: int, free_files: int) -> bytes:
+    """`struct statfs` of a file system in memory: bytes, and numbers of files."""
+    blocks = (4096, total // 4096, free // 4096, free // 4096, files, free_files)
+    return _STATFS.pack(_TMPFS, *blocks, 0, 0, 255, 4096, 0x20)
 
 
 def pack_dirent(inode: int, position: int, kind: int, name: bytes, wide: bool) -> bytes:

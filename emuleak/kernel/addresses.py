@@ -6,9 +6,11 @@ import struct
 
 from emuleak.kernel.abi import AT_FDCWD, SyscallError
 from emuleak.kernel.core import Kernel
+from emuleak.kernel.hosttree import Place
 from emuleak.kernel.sockets import Socket
 
 AF_UNIX = 1
+_MANY = 1024  # names of sockets, before those of closed ones are forgotten
 _LONGEST = 110  # sizeof(struct sockaddr_un)
 
 
@@ -39,39 +41,45 @@ def bind(kernel: Kernel, socket: Socket, name: bytes) -> None:
     """Give a socket its name; a path makes a file. Raises SyscallError, OSError."""
     if not name:
         name = b"\0%05x" % len(kernel.files.listeners)
-    key = _key(kernel, name)
-    path = not name.startswith(b"\0")
-    if path and os.path.lexists(key):
+    place = _place(kernel, name)
+    if place is not None and kernel.files.tree.exists(place):
         raise SyscallError("EADDRINUSE")
     if socket.name:
         raise SyscallError("EINVAL")
-    if path:
-        if not hasattr(os, "mknod"):
-            raise SyscallError("EOPNOTSUPP")
-        with kernel.files.creating():
-            os.mknod(key, stat.S_IFSOCK | 0o777)
-    elif key in kernel.files.listeners and not kernel.files.listeners[key].closed:
+    if place is not None:
+        with kernel.files.creating() as left_out:
+            kernel.files.tree.mknod(place, stat.S_IFSOCK | 0o777 & ~left_out)
+    key = _key(kernel, name)
+    if place is None and key in kernel.files.listeners and not kernel.files.listeners[key].closed:
         raise SyscallError("EADDRINUSE")
     socket.name = name
+    if len(kernel.files.listeners) >= _MANY:
+        open_ones = {known: each for known, each in kernel.files.listeners.items() if not each.closed}
+        kernel.files.listeners.clear()
+        kernel.files.listeners.update(open_ones)
     kernel.files.listeners[key] = socket
 
 
 def find(kernel: Kernel, name: bytes) -> Socket:
     """The socket of that name. Raises SyscallError ECONNREFUSED, or OSError when there is no such file."""
-    key = _key(kernel, name)
-    known = kernel.files.listeners.get(key)
-    if not name.startswith(b"\0"):
-        mode = os.stat(key).st_mode
-        if known is None and stat.S_ISSOCK(mode):
-            kernel.note(f"the socket {os.fsdecode(name)} is the host's: connecting was refused")
+    place = _place(kernel, name)
+    mode = 0 if place is None else kernel.files.tree.stat(place).st_mode
+    known = kernel.files.listeners.get(_key(kernel, name))
+    if isinstance(place, str) and known is None and stat.S_ISSOCK(mode):
+        kernel.note(f"the socket {os.fsdecode(name)} is the host's: connecting was refused")
     if known is None or known.closed:
         raise SyscallError("ECONNREFUSED")
     return known
 
 
-def _key(kernel: Kernel, name: bytes) -> str:
-    """What a name is known by: the real path of the file, or an abstract name with its NUL."""
+def _place(kernel: Kernel, name: bytes) -> Place:
+    """The place of a path; None for an abstract name."""
     if name.startswith(b"\0"):
-        return os.fsdecode(name)
-    path = kernel.files.host_path(kernel.files.resolve(AT_FDCWD, os.fsdecode(name)))
-    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+        return None
+    return kernel.files.host_path(kernel.files.resolve(AT_FDCWD, os.fsdecode(name)))
+
+
+def _key(kernel: Kernel, name: bytes) -> str:
+    """What a name is known by: what is the same for every path of the file, or an abstract name with its NUL."""
+    place = _place(kernel, name)
+    return os.fsdecode(name) if place is None else kernel.files.identity(place)

@@ -6,7 +6,8 @@ import struct
 
 from emuleak.kernel.abi import AT_FDCWD, SyscallError
 from emuleak.kernel.core import Kernel
-from emuleak.kernel.pathcalls import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, Place, allow, behind, host_path, short
+from emuleak.kernel.hosttree import Place
+from emuleak.kernel.pathcalls import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, allow, behind, host_path, short
 from emuleak.kernel.table import Int, Path, Pointer, UInt, syscall
 
 _UTIME_NOW, _UTIME_OMIT = 0x3FFF_FFFF, 0x3FFF_FFFE
@@ -18,9 +19,9 @@ def fchmodat2(kernel: Kernel, dirfd: Int, pathname: Path, mode: UInt, flags: UIn
     """fchmodat2(2): the mode of a link cannot be changed."""
     allow(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
     path = host_path(kernel, dirfd, pathname, empty=bool(flags & AT_EMPTY_PATH))
-    if flags & AT_SYMLINK_NOFOLLOW and stat.S_ISLNK(os.lstat(path).st_mode):
+    if flags & AT_SYMLINK_NOFOLLOW and stat.S_ISLNK(kernel.files.tree.stat(path, follow=False).st_mode):
         raise SyscallError("EOPNOTSUPP")
-    os.chmod(path, mode & 0o7777)
+    kernel.files.tree.chmod(path, mode & 0o7777)
     return 0
 
 
@@ -29,16 +30,16 @@ def fchmod(kernel: Kernel, fd: Int, mode: UInt) -> int:
     """fchmod(2)."""
     place = behind(kernel, fd)
     if place is not None:
-        os.chmod(place, mode & 0o7777)
+        kernel.files.tree.chmod(place, mode & 0o7777)
     return 0
 
 
-def _change_owner(place: Place, owner: int, group: int, *, follow: bool = True) -> int:
-    """chown(2); all ones leave an id as it is. On a host without owners nothing changes."""
-    if hasattr(os, "chown") and place is not None:
+def _change_owner(kernel: Kernel, place: Place, owner: int, group: int, *, follow: bool = True) -> int:
+    """chown(2); all ones leave an id as it is."""
+    if place is not None:
         unchanged = 0xFFFF_FFFF
         ids = (-1 if owner == unchanged else owner, -1 if group == unchanged else group)
-        os.chown(place, *ids, follow_symlinks=follow)
+        kernel.files.tree.chown(place, *ids, follow=follow)
     return 0
 
 
@@ -47,24 +48,24 @@ def fchownat(kernel: Kernel, dirfd: Int, pathname: Path, owner: UInt, group: UIn
     """fchownat(2)."""
     allow(flags, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)
     path = host_path(kernel, dirfd, pathname, empty=bool(flags & AT_EMPTY_PATH))
-    return _change_owner(path, owner, group, follow=not flags & AT_SYMLINK_NOFOLLOW)
+    return _change_owner(kernel, path, owner, group, follow=not flags & AT_SYMLINK_NOFOLLOW)
 
 
 @syscall(93)
 def fchown(kernel: Kernel, fd: Int, owner: UInt, group: UInt) -> int:
     """fchown(2)."""
-    return _change_owner(behind(kernel, fd), owner, group)
+    return _change_owner(kernel, behind(kernel, fd), owner, group)
 
 
 def _set_times(kernel: Kernel, place: Place, times: list[tuple[int, int]] | None, *, follow: bool = True) -> int:
     """Set access and modification time, seconds and nanoseconds or UTIME_NOW, UTIME_OMIT of utimensat(2)."""
-    follow = follow or os.utime not in os.supports_follow_symlinks
+    tree = kernel.files.tree
     if place is None:
         return 0
     if times is None or all(ns == _UTIME_NOW for _seconds, ns in times):
-        os.utime(place, follow_symlinks=follow)
+        tree.utime(place, None, follow=follow)
         return 0
-    status = os.stat(place, follow_symlinks=follow)
+    status = tree.stat(place, follow=follow)
     exact = []
     for (seconds, ns), before in zip(times, (status.st_atime_ns, status.st_mtime_ns), strict=True):
         if ns == _UTIME_NOW:
@@ -75,7 +76,7 @@ def _set_times(kernel: Kernel, place: Place, times: list[tuple[int, int]] | None
             exact.append(seconds * _NS + ns)
         else:
             raise SyscallError("EINVAL")
-    os.utime(place, ns=(exact[0], exact[1]), follow_symlinks=follow)
+    tree.utime(place, (exact[0], exact[1]), follow=follow)
     return 0
 
 

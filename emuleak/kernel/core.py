@@ -25,6 +25,7 @@ from emuleak.kernel.vfs import FileSystem
 from emuleak.machine import Machine
 from emuleak.memory import AddressSpace, Fault, Region, page_ceil
 
+_NUMBERS = 1024  # beyond, a guest could fill the report with notes
 _ENOSYS = -ERRNO["ENOSYS"]
 _EFAULT = -ERRNO["EFAULT"]
 # poll, select, epoll_wait, pselect6, ppoll, epoll_pwait, epoll_pwait2: a handler ends them whatever SA_RESTART says,
@@ -62,6 +63,7 @@ class Identity(msgspec.Struct):
     ppid: int = 4710
     uid: int = 1000
     gid: int = 1000
+    groups: tuple[int, ...] = ()
     pgid: int = 4711
     sid: int = 4710
     name: bytes = b""
@@ -109,7 +111,8 @@ class Kernel:
         self.machine.on_syscall = self.server
         self.brk_start = self.brk = page_ceil(program_end)
         files = self.files
-        files.program, files.arguments = os.path.realpath(program), [os.fsencode(argument) for argument in argv]
+        files.program = files.shown(os.path.realpath(program))
+        files.arguments = [os.fsencode(argument) for argument in argv]
         files.pid, files.limits = self.identity.pid, self.identity.limits
         self.show_proc()
         self.identity.name = os.fsencode(os.path.basename(program))[:15]
@@ -121,7 +124,7 @@ class Kernel:
             if region.kind in {"gate", "heap"}:
                 continue
             bits = "".join(letter if region.prot & bit else "-" for letter, bit in zip("rwx", (1, 2, 4), strict=True))
-            name = region.path or {"stack": "[stack]", "brk": "[heap]"}.get(region.kind, "")
+            name = self.files.shown(region.path) or {"stack": "[stack]", "brk": "[heap]"}.get(region.kind, "")
             sharing = "s" if region.shared else "p"
             head = f"{region.start:x}-{region.end:x} {bits}{sharing} {region.offset:08x} 00:00 0"
             lines.append(f"{head:<72} {name}".rstrip())
@@ -206,7 +209,8 @@ class Kernel:
         """Serve one system call; the value for RAX, or None when the calling thread does not go on."""
         handler = TABLE.get(number) or handler_of(number)
         if handler is None:
-            self.note(f"system call {number} is not emulated: the program was told ENOSYS")
+            which = str(number) if number < _NUMBERS else "of a number that Linux has never used"
+            self.note(f"system call {which} is not emulated: the program was told ENOSYS")
             return _ENOSYS
         try:
             result = handler(self, registers)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from emuleak.kernel import abi
 from emuleak.kernel.abi import SyscallError
+from emuleak.kernel.hosttree import Place
 from emuleak.memory import Fault
 
 _SETTABLE = abi.O_APPEND | abi.O_NONBLOCK | 0o20000 | 0o40000 | 0o1000000  # F_SETFL: O_ASYNC, O_DIRECT, O_NOATIME
@@ -94,6 +95,10 @@ class Description(Protocol):
         """Cut or extend the file to a length."""
         raise SyscallError("EINVAL")
 
+    def host_name(self) -> str:
+        """The host's file that holds the bytes, for who reads what the guest maps; "" where there is none."""
+        return ""
+
     def sync(self) -> None:
         """Bring the content to the disk."""
         raise SyscallError("EINVAL")
@@ -118,7 +123,7 @@ class Description(Protocol):
         """The host's descriptor of a file that can keep its reader waiting or is a terminal."""
         return None
 
-    def anchor(self) -> int | str | None:
+    def anchor(self) -> Place:
         """What the host's calls on attributes take: a descriptor or a path; None for what has no host file."""
         return None
 

@@ -2,13 +2,14 @@
 
 import os
 import stat
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from emuleak import loader
 from emuleak.elf import read_program
 from emuleak.errors import BadProgram
 from emuleak.kernel.abi import AT_FDCWD, SyscallError
 from emuleak.kernel.core import Kernel
+from emuleak.kernel.descriptions import release
 from emuleak.kernel.lives import release_lender, release_memory
 from emuleak.kernel.pathcalls import AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW
 from emuleak.kernel.signals import ThreadSignals
@@ -28,9 +29,10 @@ _MOST_INTERPRETERS: Final = 4
 
 
 class _Program(NamedTuple):
-    """What is to run: the file on the host, and the arguments."""
+    """What is to run: the file on the host, what the guest calls it, and the arguments."""
 
     path: str
+    shown: str
     arguments: list[str]
 
 
@@ -47,27 +49,46 @@ def _strings(kernel: Kernel, address: int) -> list[str]:
     return found
 
 
-def _file(kernel: Kernel, path: str) -> str:
-    """The host's file of an absolute path, which must be one that may be run. Raises SyscallError, OSError."""
-    if kernel.files.special(path) is not None:
-        path = kernel.files.readlink(path)
-    host = kernel.files.host_path(path)
-    if not stat.S_ISREG(os.stat(host).st_mode) or not os.access(host, os.X_OK):
+def _runnable(kernel: Kernel, path: Any) -> Any:
+    """What an absolute path names, which must be a file that may be run. Raises SyscallError, OSError."""
+    files = kernel.files
+    if files.special(path) is not None:
+        path = files.readlink(path)
+    place = files.host_path(path)
+    if not stat.S_ISREG(files.tree.stat(place).st_mode) or not files.tree.access(place, os.X_OK):
+        raise SyscallError("EACCES")
+    return path
+
+
+def _head_of(kernel: Kernel, path: Any) -> bytes:
+    """The bytes that say whether it is a script. Raises SyscallError, OSError."""
+    description = kernel.files.open(path, 0, 0)
+    try:
+        return description.read(_HEAD, 0)
+    finally:
+        release(description)
+
+
+def _file(kernel: Kernel, path: Any) -> str:
+    """The host's file that is to be loaded. Raises SyscallError."""
+    host = kernel.files.host_file(path)
+    if not host:
+        kernel.note("execve of a file that the program wrote itself is not emulated in the sandbox: it was told EACCES")
         raise SyscallError("EACCES")
     return host
 
 
-def _find(kernel: Kernel, path: str, name: str, arguments: list[str]) -> _Program:
+def _find(kernel: Kernel, path: Any, name: str, arguments: list[str]) -> _Program:
     """The ELF file to be loaded for an absolute path: of a script its interpreter. `name` is what a script is told.
 
     Raises SyscallError, OSError as execve(2) fails.
     """
     for _ in range(_MOST_INTERPRETERS + 1):
-        host = _file(kernel, path)
-        with open(host, "rb") as file:
-            head = file.read(_HEAD)
+        path = _runnable(kernel, path)
+        head = _head_of(kernel, path)
         if head[:2] != b"#!":
-            return _Program(host, arguments)
+            host = _file(kernel, path)
+            return _Program(host, kernel.files.shown(host), arguments)
         interpreter, *rest = _first_line(head)
         arguments = [interpreter, *rest, name, *arguments[1:]]
         path, name = kernel.files.resolve(AT_FDCWD, interpreter), interpreter
@@ -95,12 +116,19 @@ def _load(kernel: Kernel, program: _Program, environment: list[str]) -> "tuple[A
                 kernel.note(f"execve was refused with ENOEXEC: {error}")
         raise SyscallError("ENOEXEC") from None
     if image.interpreter:
-        _file(kernel, image.interpreter)
+        _file(kernel, _runnable(kernel, image.interpreter))
     memory = AddressSpace()
     identity = kernel.identity.uid, kernel.identity.gid
     try:
         process = loader.load(
-            memory, program.path, program.arguments, environment, kernel.files.host_path, identity, kernel.system.seed
+            memory,
+            program.path,
+            program.arguments,
+            environment,
+            kernel.files.host_file,
+            identity,
+            kernel.system.seed,
+            program.shown,
         )
     except BadProgram as error:
         memory.close()
@@ -109,7 +137,7 @@ def _load(kernel: Kernel, program: _Program, environment: list[str]) -> "tuple[A
     return memory, process
 
 
-def _execute(kernel: Kernel, path: str, name: str, argv: int, envp: int) -> None:
+def _execute(kernel: Kernel, path: Any, name: str, argv: int, envp: int) -> None:
     """Load the program; it takes the process over once the CPU stands still."""
     arguments, environment = _strings(kernel, argv) or [""], _strings(kernel, envp)
     program = _find(kernel, path, name, arguments)

@@ -56,13 +56,17 @@ class FifoEnd(PipeEnd):
             raise SyscallError("ENXIO")
         if not fifo.pipe.open[False] and not fifo.pipe.open[True]:
             fifo.pipe.data.clear()
-        for side in self._ends:
-            fifo.pipe.open[side] += 1
-            fifo.opened[side] += 1
+        self.enter()
         if blocks and not self.has_peer():
             fifo.waiting[tid] = self, fifo.opened[not self.writes]
             raise WouldBlock
         return self
+
+    def enter(self) -> None:
+        """Count as open."""
+        for side in self._ends:
+            self._fifo.pipe.open[side] += 1
+            self._fifo.opened[side] += 1
 
     @property
     def writes(self) -> bool:

@@ -36,6 +36,9 @@ def openat(kernel: Kernel, dirfd: Int, pathname: Path, flags: Int, mode: UInt) -
     return kernel.files.add(description, cloexec=bool(flags & O_CLOEXEC))
 
 
+_RESOLVE_DONE = 2 | 4 | 8  # RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH
+
+
 def _opened(kernel: Kernel, description: Description, flags: int) -> Description:
     """What was opened, and of a named pipe both ends. Raises WouldBlock, SyscallError."""
     from emuleak.kernel.fifos import FifoEnd  # noqa: PLC0415
@@ -45,7 +48,6 @@ def _opened(kernel: Kernel, description: Description, flags: int) -> Description
     return description.opened_by(kernel.threads.current.tid, blocks=not flags & O_NONBLOCK)
 
 
-_RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 1, 2, 4, 8
 _OPEN_HOW = struct.Struct("<3Q")
 
 
@@ -60,23 +62,11 @@ def openat2(kernel: Kernel, dirfd: Int, pathname: Path, how: Pointer, size: ULon
         raise SyscallError("E2BIG")
     if flags >> 32 or resolve & ~0x3F or (mode and not flags & O_CREAT) or mode & ~0o7777:
         raise SyscallError("EINVAL")
-    if resolve & ~(_RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH):
+    if resolve & ~_RESOLVE_DONE:
         kernel.note("RESOLVE_NO_XDEV and RESOLVE_IN_ROOT of openat2(2) are not emulated: the program was told ENOSYS")
         raise SyscallError("ENOSYS")
-    _check_resolution(kernel, dirfd, pathname, resolve)
+    kernel.files.check_resolution(dirfd, pathname, resolve)
     return openat(kernel, dirfd, pathname, Int(flags), UInt(mode))
-
-
-def _check_resolution(kernel: Kernel, dirfd: int, pathname: str, resolve: int) -> None:
-    """What openat2(2) may be asked to refuse: links, and paths that leave the directory."""
-    path = os.path.normpath(kernel.files.host_path(kernel.files.resolve(dirfd, pathname)))
-    base = os.path.realpath(kernel.files.host_path(kernel.files.resolve(dirfd, "", empty=True)))
-    real = os.path.realpath(path)
-    if resolve & _RESOLVE_BENEATH and (pathname.startswith("/") or not (real + "/").startswith(base + "/")):
-        raise SyscallError("EXDEV")
-    inside = real if pathname.startswith("/") else os.path.normpath(os.path.join(base, pathname))
-    if resolve & _RESOLVE_NO_SYMLINKS and real != (path if pathname.startswith("/") else inside):
-        raise SyscallError("ELOOP")
 
 
 @syscall(2)

@@ -14,6 +14,7 @@ except ImportError:  # Windows
 from emuleak.kernel import abi
 from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.descriptions import BrokenPipe, Description, Windows, data_or_hole
+from emuleak.kernel.hosttree import Place
 
 _POLL_NAMES = ("POLLIN", "POLLOUT", "POLLERR", "POLLHUP", "POLLNVAL", "POLLRDNORM", "POLLWRNORM")
 
@@ -36,11 +37,16 @@ class HostFile(Description):
 
     owned = True
 
-    def __init__(self, fd: int, path: str, flags: int) -> None:
+    def __init__(self, fd: int, path: str, flags: int, host_name: str = "") -> None:
         self.path = path
+        self._host_name = host_name
         self.flags = flags
         self._fd = fd
         self._regular = stat.S_ISREG(os.fstat(fd).st_mode)
+
+    def host_name(self) -> str:
+        """Where it was opened."""
+        return self._host_name
 
     def read(self, size: int, offset: int | None) -> bytes:
         """For hosts without readv(2)."""
@@ -195,7 +201,7 @@ class Directory(Description):
         """By descriptor where there is one."""
         return os.stat(self.anchor())
 
-    def anchor(self) -> int | str:
+    def anchor(self) -> Place:
         """The descriptor, or the path on a host that opens no directories."""
         return self._host if self._fd is None else self._fd
 

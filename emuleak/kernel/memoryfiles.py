@@ -4,6 +4,7 @@ import itertools
 import os
 import stat
 from collections.abc import Callable
+from typing import Protocol
 
 from emuleak.kernel import abi
 from emuleak.kernel.abi import SyscallError
@@ -12,6 +13,13 @@ from emuleak.kernel.descriptions import Description, data_or_hole
 _FILE_MAX = 1 << 30  # bytes of a file in memory: a guest must not eat the host's
 _PROC_BLOCK = 1024
 _SEAL_SHRINK, _SEAL_GROW, _SEAL_WRITE, _SEAL_FUTURE_WRITE = 2, 4, 8, 16
+
+
+class Quota(Protocol):
+    """What bounds the bytes that files in memory take."""
+
+    def take(self, count: int) -> None:
+        """Grant so many bytes more, or give back. Raises SyscallError ENOSPC."""
 
 
 class MemoryFile(Description):
@@ -28,6 +36,7 @@ class MemoryFile(Description):
         self.size = len(content)
         self.position = 0
         self.seals = 0
+        self.quota: Quota | None = None
         self._mode = mode
         self._inode = next(self._inodes)
 
@@ -53,6 +62,8 @@ class MemoryFile(Description):
             raise SyscallError("EPERM")
         if end > _FILE_MAX:
             raise SyscallError("EFBIG")
+        if self.quota is not None:
+            self.quota.take(max(0, end - len(self.data)))
         if start > len(self.data):
             self.data += bytes(start - len(self.data))
         self.data[start:end] = data
@@ -80,6 +91,8 @@ class MemoryFile(Description):
             raise SyscallError("EINVAL")
         if self.seals & (_SEAL_SHRINK if length < self.size else _SEAL_GROW) and length != self.size:
             raise SyscallError("EPERM")
+        if self.quota is not None:
+            self.quota.take(min(0, length - len(self.data)))
         del self.data[length:]
         self.size = length
 
@@ -89,6 +102,11 @@ class MemoryFile(Description):
     def stat(self) -> os.stat_result:
         """fstat(2)."""
         return abi.memory_stat(self._mode, self.size, self._inode)
+
+    def close(self) -> None:
+        """The bytes go, unless somebody asked for them."""
+        if self.quota is not None:
+            self.quota.take(-len(self.data))
 
     def pending(self) -> int:
         """What is left of it."""

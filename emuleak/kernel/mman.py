@@ -51,7 +51,7 @@ def mmap(kernel: Kernel, addr: Pointer, length: ULong, prot: Int, flags: Int, fd
         kernel.memory.map(Region(start, start + size, access, "anonymous", shared=shared))
         return start
     region = _show(kernel, file, Region(start, start + size, access, "file", file.path, offset, shared))
-    kernel.on_map(region)
+    kernel.on_map(replace(region, path=file.host_name()))
     return start
 
 

@@ -142,6 +142,7 @@ def shutdown(kernel: Kernel, sockfd: Int, how: Int) -> int:
 def _send(kernel: Kernel, fd: int, data: bytes, flags: int, target: tuple[int, int]) -> int:
     """Send to `target`, the address and length of a sockaddr, or to the peer."""
     mine = socket_of(kernel, fd)
+    kernel.files.admit(mine)
     other = None
     if target[0] and mine.kind == SOCK_DGRAM:
         other = addresses.find(kernel, addresses.parse(kernel, *target))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from emuleak.kernel.abi import O_PATH, SyscallError
 from emuleak.kernel.core import Kernel
+from emuleak.kernel.hosttree import Place
 from emuleak.kernel.table import syscall
 
-Place = str | int | None  # a host path, a host descriptor, or nothing: a file in memory keeps no attributes
 AT_SYMLINK_NOFOLLOW, AT_SYMLINK_FOLLOW, AT_EMPTY_PATH = 0x100, 0x400, 0x1000
 
 
@@ -23,8 +23,8 @@ def short(number: int, name: str, twin: Callable[..., int], **fixed: int) -> Non
     syscall(number)(call)
 
 
-def host_path(kernel: Kernel, dirfd: int, path: str, *, empty: bool = False) -> str:
-    """The host's path of what the guest names, for calls that change the directory tree. Raises SyscallError."""
+def host_path(kernel: Kernel, dirfd: int, path: str, *, empty: bool = False) -> Place:
+    """The tree's place of what the guest names, for calls that change the directory tree. Raises SyscallError."""
     full = kernel.files.resolve(dirfd, path, empty=empty)
     if kernel.files.special(full) is not None:
         raise SyscallError("EPERM")
@@ -38,7 +38,7 @@ def allow(flags: int, allowed: int) -> None:
 
 
 def behind(kernel: Kernel, fd: int) -> Place:
-    """The host's file behind a descriptor. Raises SyscallError EBADF."""
+    """The file behind a descriptor; None for one that keeps no attributes. Raises SyscallError EBADF."""
     description = kernel.files.get(fd)
     if description.flags & O_PATH:
         raise SyscallError("EBADF")

@@ -11,16 +11,15 @@ from emuleak.kernel.abi import (
     SyscallError,
     pack_dirent,
     pack_stat,
-    pack_statfs,
     pack_statx,
 )
 from emuleak.kernel.core import Kernel
 from emuleak.kernel.hostfiles import Directory
+from emuleak.kernel.hosttree import Place
 from emuleak.kernel.pathcalls import (
     AT_EMPTY_PATH,
     AT_SYMLINK_FOLLOW,
     AT_SYMLINK_NOFOLLOW,
-    Place,
     allow,
     host_path,
     short,
@@ -91,7 +90,7 @@ def faccessat2(kernel: Kernel, dirfd: Int, pathname: Path, mode: Int, flags: Int
     if kernel.files.special(full) is not None:
         granted = status.st_mode >> 6 & mode == mode
     else:
-        granted = stat.S_ISLNK(status.st_mode) or os.access(kernel.files.host_path(full), mode)
+        granted = stat.S_ISLNK(status.st_mode) or kernel.files.tree.access(kernel.files.host_path(full), mode)
     if not granted:
         raise SyscallError("EACCES")
     return 0
@@ -100,8 +99,8 @@ def faccessat2(kernel: Kernel, dirfd: Int, pathname: Path, mode: Int, flags: Int
 @syscall(138)
 def fstatfs(kernel: Kernel, fd: Int, buf: Pointer) -> int:
     """fstatfs(2): what is kept in memory counts as being on the root's file system."""
-    path = kernel.files.host_path(kernel.files.get(fd).path)
-    kernel.memory.write(buf, pack_statfs(path if os.path.exists(path) else "/"))
+    tree, place = kernel.files.tree, kernel.files.host_path(kernel.files.get(fd).path)
+    kernel.memory.write(buf, tree.pack_statfs(place if tree.exists(place) else "/"))
     return 0
 
 
@@ -109,7 +108,8 @@ def fstatfs(kernel: Kernel, fd: Int, buf: Pointer) -> int:
 def statfs(kernel: Kernel, path: Path, buf: Pointer) -> int:
     """statfs(2)."""
     full = kernel.files.resolve(AT_FDCWD, path)
-    kernel.memory.write(buf, pack_statfs("/" if kernel.files.special(full) else kernel.files.host_path(full)))
+    place = "/" if kernel.files.special(full) else kernel.files.host_path(full)
+    kernel.memory.write(buf, kernel.files.tree.pack_statfs(place))
     return 0
 
 
@@ -130,8 +130,9 @@ def readlinkat(kernel: Kernel, dirfd: Int, pathname: Path, buf: Pointer, bufsiz:
 @syscall(258)
 def mkdirat(kernel: Kernel, dirfd: Int, pathname: Path, mode: UInt) -> int:
     """mkdirat(2)."""
-    with kernel.files.creating():
-        os.mkdir(host_path(kernel, dirfd, pathname), mode & 0o1777)
+    place = host_path(kernel, dirfd, pathname)
+    with kernel.files.creating() as left_out:
+        kernel.files.tree.mkdir(place, mode & 0o1777 & ~left_out)
     return 0
 
 
@@ -139,7 +140,8 @@ def mkdirat(kernel: Kernel, dirfd: Int, pathname: Path, mode: UInt) -> int:
 def unlinkat(kernel: Kernel, dirfd: Int, pathname: Path, flags: Int) -> int:
     """unlinkat(2)."""
     allow(flags, _AT_REMOVEDIR)
-    (os.rmdir if flags else os.unlink)(host_path(kernel, dirfd, pathname))
+    tree = kernel.files.tree
+    (tree.rmdir if flags else tree.unlink)(host_path(kernel, dirfd, pathname))
     return 0
 
 
@@ -148,10 +150,7 @@ def renameat2(kernel: Kernel, olddirfd: Int, oldpath: Path, newdirfd: Int, newpa
     """renameat2(2), without RENAME_EXCHANGE."""
     allow(flags, _RENAME_NOREPLACE)
     old, new = host_path(kernel, olddirfd, oldpath), host_path(kernel, newdirfd, newpath)
-    if flags and os.path.lexists(new):
-        os.lstat(old)
-        raise SyscallError("EEXIST")
-    os.replace(old, new)
+    kernel.files.tree.rename(old, new, replaces=not flags)
     return 0
 
 
@@ -161,7 +160,7 @@ def linkat(kernel: Kernel, olddirfd: Int, oldpath: Path, newdirfd: Int, newpath:
     allow(flags, AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)
     old = host_path(kernel, olddirfd, oldpath, empty=bool(flags & AT_EMPTY_PATH))
     new = host_path(kernel, newdirfd, newpath)
-    os.link(os.path.realpath(old) if flags & AT_SYMLINK_FOLLOW else old, new)
+    kernel.files.tree.link(old, new, follow=bool(flags & AT_SYMLINK_FOLLOW))
     return 0
 
 
@@ -170,21 +169,22 @@ def symlinkat(kernel: Kernel, target: Path, newdirfd: Int, linkpath: Path) -> in
     """symlinkat(2)."""
     if not target:
         raise SyscallError("ENOENT")
-    os.symlink(target, host_path(kernel, newdirfd, linkpath))
+    kernel.files.tree.symlink(target, host_path(kernel, newdirfd, linkpath))
     return 0
 
 
 @syscall(259)
 def mknodat(kernel: Kernel, dirfd: Int, pathname: Path, mode: UInt, _dev: UInt) -> int:
-    """mknodat(2): a regular file or a named pipe; for devices the program lacks the privilege."""
-    path = host_path(kernel, dirfd, pathname)
-    if stat.S_ISFIFO(mode) and hasattr(os, "mkfifo"):
-        kernel.files.make_fifo(path, mode & 0o7777)
+    """mknodat(2): a regular file, a named pipe, or what else the tree makes; for a device it lacks privilege."""
+    place = host_path(kernel, dirfd, pathname)
+    kind = stat.S_IFMT(mode) or stat.S_IFREG
+    if kind == stat.S_IFIFO:
+        kernel.files.make_fifo(place, mode & 0o7777)
         return 0
-    if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
+    if kind not in kernel.files.tree.makes:
         raise SyscallError("EPERM")
-    with kernel.files.creating():
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode & 0o7777))
+    with kernel.files.creating() as left_out:
+        kernel.files.tree.mknod(place, kind | mode & 0o7777 & ~left_out)
     return 0
 
 
@@ -211,15 +211,14 @@ def fchdir(kernel: Kernel, fd: Int) -> int:
     description = kernel.files.get(fd)
     if not isinstance(description, Directory):
         raise SyscallError("ENOTDIR")
-    kernel.files.change_directory(description.path)
+    kernel.files.change_directory(kernel.files.resolve(fd, "", empty=True))
     return 0
 
 
 @syscall(79)
 def getcwd(kernel: Kernel, buf: Pointer, size: ULong) -> int:
     """getcwd(2): the length with the NUL, as the system call has it."""
-    path = os.fsencode(kernel.files.cwd) + b"\0"
-    os.stat(kernel.files.host_path(kernel.files.cwd))
+    path = os.fsencode(kernel.files.current_directory()) + b"\0"
     if size < len(path):
         raise SyscallError("ERANGE")
     kernel.memory.write(buf, path)

@@ -83,6 +83,10 @@ class PipeEnd(Description):
         some = abi.READABLE if pipe.data else 0
         return some if pipe.open[True] else some | abi.POLLHUP
 
+    def held(self) -> int:
+        """Bytes that wait in the pipe."""
+        return len(self.pipe.data)
+
     def pending(self) -> int:
         """What was written and not read yet."""
         return len(self.pipe.data)

@@ -1,6 +1,5 @@
 """System calls by which a process asks who and where it is: ids, limits, names, times, random bytes."""
 
-import os
 import struct
 
 from emuleak.kernel.abi import SyscallError
@@ -74,7 +73,7 @@ def getegid(kernel: Kernel) -> int:
 @syscall(115)
 def getgroups(kernel: Kernel, size: Int, groups: Pointer) -> int:
     """getgroups(2)."""
-    mine = os.getgroups() if hasattr(os, "getgroups") else []
+    mine = kernel.identity.groups
     if size and size < len(mine):
         raise SyscallError("EINVAL")
     if size:
@@ -299,8 +298,8 @@ def prctl(kernel: Kernel, option: Int, arg2: ULong, _arg3: ULong, _arg4: ULong, 
 
 @syscall(204)
 def sched_getaffinity(kernel: Kernel, _pid: Int, size: ULong, mask: Pointer) -> int:
-    """sched_getaffinity(2): as many CPUs as the host has, since programs size their tables by it."""
-    count = os.cpu_count() or 1
+    """sched_getaffinity(2): outside of the sandbox as many CPUs as the host has: programs size their tables by it."""
+    count = kernel.files.cpus
     needed = (count + 63) // 64 * 8
     if size < needed or size % 8:
         raise SyscallError("EINVAL")

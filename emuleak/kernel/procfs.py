@@ -20,6 +20,7 @@ class Process(Protocol):
     program: str
     arguments: Sequence[bytes]
     umask: int
+    cpus: int
 
     def descriptors(self) -> list[int]:
         """The open descriptors, by number."""
@@ -54,17 +55,12 @@ def _status(process: Process) -> bytes:
         "TracerPid": 0,
         "FDSize": max(process.descriptors(), default=0) + 1,
         "Threads": 1,
-        "Cpus_allowed": f"{(1 << _cpus()) - 1:x}",
-        "Cpus_allowed_list": f"0-{_cpus() - 1}" if _cpus() > 1 else "0",
+        "Cpus_allowed": f"{(1 << process.cpus) - 1:x}",
+        "Cpus_allowed_list": f"0-{process.cpus - 1}" if process.cpus > 1 else "0",
         "Mems_allowed": _ONE_NODE,  # libnuma sizes its masks by it
         "Mems_allowed_list": 0,
     }
     return os.fsencode("".join(f"{name}:\t{value}\n" for name, value in rows.items()))
-
-
-def _cpus() -> int:
-    """As sched_getaffinity(2) has it."""
-    return os.cpu_count() or 1
 
 
 def _stat(process: Process) -> bytes:

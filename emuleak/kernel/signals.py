@@ -41,6 +41,7 @@ _IN_ORDER: Final = (
 NAMES: Final = {number: f"SIG{name}" for number, name in enumerate(_IN_ORDER, start=1)}
 NUMBERS: Final = {name: number for number, name in NAMES.items()}
 LAST: Final = 64
+_PENDING_MAX: Final = 31_000  # RLIMIT_SIGPENDING
 _FIRST_REALTIME: Final = 32  # the kernel's: glibc keeps 32 and 33 to itself
 
 DEFAULT, IGNORE = 0, 1  # SIG_DFL, SIG_IGN
@@ -149,8 +150,10 @@ class Pending:
         return iter(tuple(self._queue))
 
     def add(self, info: Siginfo) -> bool:
-        """Let one more wait; False when it is a standard signal that waits already."""
+        """Let one more wait; False when it is a standard signal that waits already, or too many wait."""
         if info.number < _FIRST_REALTIME and self.bits & bit(info.number):
+            return False
+        if len(self._queue) >= _PENDING_MAX:
             return False
         self._queue.append(info)
         return True

@@ -31,7 +31,7 @@ def truncate(kernel: Kernel, path: Path, length: Long) -> int:
     full = kernel.files.resolve(AT_FDCWD, path)
     if kernel.files.special(full) is not None:
         raise SyscallError("EINVAL")
-    os.truncate(kernel.files.host_path(full), length)
+    kernel.files.tree.truncate(kernel.files.host_path(full), length)
     return 0
 
 

@@ -191,6 +191,10 @@ class Socket(Description):
                 some |= abi.POLLERR
         return some | (abi.WRITABLE if self.peer.closed or self.peer.room() else 0)
 
+    def held(self) -> int:
+        """Bytes that wait in it, and in those that wait to be accepted."""
+        return sum(map(len, self._inbox)) + sum(waiting.held() for waiting in self.backlog or ())
+
     def pending(self) -> int:
         """What can be read at once."""
         return len(self._inbox[0]) if self._inbox else 0

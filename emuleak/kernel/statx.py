@@ -13,10 +13,10 @@ _SIZE = 256
 _FIELDS = (slice(8, 16), slice(56, 64), slice(80, 96), slice(144, 152))
 
 
-def complete(packed: bytes, place: str | int | None, mask: int, *, follow: bool) -> bytes:
+def complete(packed: bytes, place: object, mask: int, *, follow: bool) -> bytes:
     """The struct with the host's further fields for a path or a descriptor; as it is where there are none."""
     call = _statx()
-    if call is None or place is None:
+    if call is None or not isinstance(place, str | int):
         return packed
     buffer = ctypes.create_string_buffer(_SIZE)
     flags = 0 if follow else _AT_SYMLINK_NOFOLLOW

@@ -8,6 +8,7 @@ from emuleak.kernel.table import Int, Pointer, UInt, ULong, syscall
 from emuleak.kernel.threads import FUTEX_ANY
 
 _CLONE_VM, _CLONE_SIGHAND = 0x100, 0x800
+_RLIMIT_NPROC, _THREADS_MAX = 6, 31_000
 _CLONE_THREAD = 0x10000
 _CLONE_SETTLS = 0x80000
 _CLONE_PARENT_SETTID = 0x100000
@@ -40,6 +41,9 @@ def clone(kernel: Kernel, flags: ULong, stack: Pointer, ptid: Pointer, ctid: Poi
 
         return clone_process(kernel, flags, stack, ptid, ctid, tls)
     threads = kernel.threads
+    if threads.alive >= kernel.identity.limits.get(_RLIMIT_NPROC, (_THREADS_MAX, 0))[0]:
+        kernel.note(f"the limit of {threads.alive} threads was reached: the program was told EAGAIN")
+        return -ERRNO["EAGAIN"]
     thread = threads.make(threads.current.signals.mask)
     tid = struct.pack("<i", thread.tid)
     if flags & _CLONE_PARENT_SETTID:

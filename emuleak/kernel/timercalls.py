@@ -11,6 +11,7 @@ from emuleak.kernel.timers import ITIMER_REAL, Timer, posix_siginfo
 if TYPE_CHECKING:
     from emuleak.kernel.core import Kernel
 
+_TIMERS_MAX: Final = 31_000  # each takes a place of RLIMIT_SIGPENDING
 _NS: Final = 1_000_000_000
 _US: Final = 1000
 _ITIMER: Final = struct.Struct("<qqqq")  # struct itimerval and itimerspec: interval, then value
@@ -87,6 +88,8 @@ def timer_create(kernel: "Kernel", clockid: Int, sevp: Pointer, timerid: Pointer
         raise SyscallError("EINVAL")
     event = _SIGEVENT.unpack(kernel.memory.read(sevp, _SIGEVENT.size)) if sevp else None
     timers = kernel.timers
+    if len(timers.posix) >= _TIMERS_MAX:
+        raise SyscallError("EAGAIN")
     number = timers.create(Timer(None, of_cpu=clockid < 0 or clockid in _CPU_CLOCKS))
     try:
         timer = timers.posix[number]

@@ -95,6 +95,7 @@ def _move_out(kernel: Kernel, fd: int, ranges: list[tuple[int, int]], offset: in
     if offset is not None and offset < 0:
         raise SyscallError("EINVAL")
     kernel.files.agree(description)
+    kernel.files.admit(description)
     _wait_for_host(kernel, description, POLLOUT)
     count = description.writev(windows(kernel.memory, ranges, READ), offset)
     kernel.files.agree(description)

@@ -8,14 +8,16 @@ import posixpath
 import random
 import stat
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emuleak.kernel import abi, procfs
 from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.descriptions import Description, readable, release, writable
+from emuleak.kernel.descriptors import Descriptors
 from emuleak.kernel.hostfiles import Directory, HostFile, Listing, StdStream, scan
+from emuleak.kernel.hosttree import HostTree, Place, Tree
 from emuleak.kernel.locks import Locks
 from emuleak.kernel.mappings import FileMappings
 from emuleak.kernel.memoryfiles import Device, MemoryFile, ProcFile
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from emuleak.kernel.fifos import Fifo
 
 _PATH_MAX = 4096
-_RLIMIT_NOFILE = 7
+_RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 4, 8
 _RANDOM_MAX = (1 << 25) - 1  # the longest read that random(4) grants
 _SPECIAL = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
@@ -36,7 +38,15 @@ _CREATING = os.O_CREAT | getattr(os, "O_TMPFILE", 0)
 _SOURCES: dict[str, Callable[[int], bytes]] = {"null": lambda _size: b"", "zero": bytes, "full": bytes}
 
 
-class FileSystem:
+def check_path(path: str, *, empty: bool) -> None:
+    """Raise SyscallError for a path that no call takes; `empty` allows ""."""
+    if not path and not empty:
+        raise SyscallError("ENOENT")
+    if len(os.fsencode(path)) >= _PATH_MAX:
+        raise SyscallError("ENAMETOOLONG")
+
+
+class FileSystem(Descriptors):
     """The process's files: its descriptors, its working directory and umask, and what its paths mean.
 
     The kernel fills in `program`, `arguments`, `pid`, `limits` and `proc` - what to answer for a name in /proc/self.
@@ -52,6 +62,7 @@ class FileSystem:
         seed: int = 0,
         cwd: str | None = None,
     ) -> None:
+        super().__init__()
         self.sysroot = sysroot.rstrip("/")
         self.random = random.Random(seed)
         self.cwd = (os.getcwd() if cwd is None else os.path.abspath(cwd)).replace(os.sep, "/")
@@ -59,19 +70,18 @@ class FileSystem:
         self.pid, self.ppid = 4711, 4710
         self.program = ""
         self.arguments: Sequence[bytes] = ()
-        self.limits: Mapping[int, tuple[int, int]] = {}
         self.proc = procfs.texts(self)
         self.mappings: FileMappings | None = None
+        self.cpus = os.cpu_count() or 1
+        self.tree: Tree = HostTree()
         self.listeners: dict[str, Socket] = {}
         self.locks: Locks = {}
         self.fifos: dict[tuple[int, int], Fifo] = {}  # those that the guest made
-        self._table: dict[int, Description] = {}
-        self._close_on_exec: set[int] = set()
-        self._open_standard(stdin, capture)
+        self._open_standard(stdin, capture=capture)
         # Kept apart: the guest may close the descriptor.
         self._captured = {fd: file for fd, file in self._table.items() if isinstance(file, MemoryFile)}
 
-    def _open_standard(self, stdin: bytes | str | None, capture: bool) -> None:
+    def _open_standard(self, stdin: bytes | str | None, *, capture: bool) -> None:
         """Descriptors 0, 1, 2: the emulator's own, or the bytes or the file given and buffers to collect output."""
         for fd, name in enumerate(_STANDARD):
             mode = abi.O_WRONLY if fd else 0
@@ -104,9 +114,7 @@ class FileSystem:
         """Own, as the copy of another process's files, what that must not see changed."""
         self.pid, self.ppid = pid, ppid
         self.proc, self.mappings = procfs.texts(self), None
-        self._table, self._close_on_exec = dict(self._table), set(self._close_on_exec)
-        for description in self._table.values():
-            description.references += 1
+        self.share()
 
     def close_for_exec(self) -> None:
         """Another program takes the process over: store what is mapped, close what is marked so."""
@@ -120,75 +128,20 @@ class FileSystem:
         """What the guest wrote to 1 or 2, when its output is captured."""
         return bytes(self._captured[fd].data)
 
-    # ---- descriptors
+    def messages(self) -> Description | None:
+        """Where what is said to the program's user goes; None where it has no such place any more."""
+        return self._table.get(2)
 
-    @property
-    def limit(self) -> int:
-        """RLIMIT_NOFILE of getrlimit(2)."""
-        return self.limits.get(_RLIMIT_NOFILE, (1024, 0))[0]
+    def on_limits(
+        self,
+        note: Callable[[str], None],
+        end: Callable[[str], None],
+        limits: dict[int, tuple[int, int]],
+        now: Callable[[], int],
+    ) -> None:
+        """Who is to hear of limits, where getrlimit(2) finds them, and what time it is: the sandbox has to know."""
 
-    def descriptors(self) -> list[int]:
-        """The open descriptors, by number."""
-        return sorted(self._table)
-
-    def get(self, fd: int) -> Description:
-        """What a descriptor refers to. Raises SyscallError EBADF."""
-        try:
-            return self._table[fd]
-        except KeyError:
-            raise SyscallError("EBADF") from None
-
-    def lowest(self, minimum: int = 0) -> int:
-        """The lowest free descriptor. Raises SyscallError EMFILE."""
-        fd = minimum
-        while fd in self._table:
-            fd += 1
-        if fd >= self.limit:
-            raise SyscallError("EMFILE")
-        return fd
-
-    def add(self, description: Description, *, minimum: int = 0, cloexec: bool = False) -> int:
-        """Give a description its (next) descriptor. Raises SyscallError EMFILE; the description is then closed."""
-        try:
-            fd = self.lowest(minimum)
-        except SyscallError:
-            release(description)
-            raise
-        self.place(fd, description, cloexec=cloexec)
-        return fd
-
-    def add_pair(self, pair: tuple[Description, Description], *, cloexec: bool) -> tuple[int, int]:
-        """Two descriptors or, when one is too many, none. Raises SyscallError EMFILE."""
-        first = self.add(pair[0], cloexec=cloexec)
-        try:
-            return first, self.add(pair[1], cloexec=cloexec)
-        except SyscallError:
-            self.close(first)
-            raise
-
-    def place(self, fd: int, description: Description, *, cloexec: bool = False) -> None:
-        """Make this very descriptor refer to `description`, closing what it was: dup2(2)."""
-        description.references += 1
-        if fd in self._table:
-            self.close(fd)
-        self._table[fd] = description
-        self.set_cloexec(fd, cloexec)
-
-    def close(self, fd: int) -> None:
-        """close(2). Raises SyscallError EBADF."""
-        description = self.get(fd)
-        del self._table[fd]
-        self._close_on_exec.discard(fd)
-        description.references -= 1
-        release(description)
-
-    def cloexec(self, fd: int) -> bool:
-        """FD_CLOEXEC of fcntl(2)."""
-        return fd in self._close_on_exec
-
-    def set_cloexec(self, fd: int, on: bool) -> None:
-        """Set or clear FD_CLOEXEC."""
-        (self._close_on_exec.add if on else self._close_on_exec.discard)(fd)
+    # ---- what descriptors refer to
 
     def close_all(self) -> None:
         """Store what is mapped and give every host descriptor back: the process has ended."""
@@ -215,23 +168,28 @@ class FileSystem:
         if self.mappings is not None and isinstance(description, HostFile | MemoryFile):
             self.mappings.agree(description)
 
+    def admit(self, description: Description) -> None:
+        """Before something is written: only the sandbox refuses, with SyscallError, what would take too much memory."""
+
     # ---- paths
 
-    def host_path(self, path: str) -> str:
-        """Where the host keeps an absolute path of the guest's."""
-        if self.sysroot and path.startswith(_FROM_SYSROOT) and os.path.lexists(self.sysroot + path):
-            return self.sysroot + path
-        return path
+    def host_path(self, path: str) -> Place:
+        """Where the tree keeps an absolute path of the guest's."""
+        return self.host_file(path)
 
-    def resolve(self, dirfd: int, path: str, *, empty: bool = False) -> str:
+    def host_file(self, path: Any) -> str:
+        """The host's file that holds what is there; "" for what only the guest has."""
+        name = str(path)
+        if self.sysroot and name.startswith(_FROM_SYSROOT) and os.path.lexists(self.sysroot + name):
+            return self.sysroot + name
+        return name
+
+    def resolve(self, dirfd: int, path: str, *, empty: bool = False) -> Any:
         """The absolute path the guest means, see path_resolution(7); `empty` allows "", which is dirfd itself.
 
-        Links and dots stay in: it is the host that follows them. Raises SyscallError.
+        Links and dots stay in: it is the tree that follows them. Raises SyscallError.
         """
-        if not path and not empty:
-            raise SyscallError("ENOENT")
-        if len(os.fsencode(path)) >= _PATH_MAX:
-            raise SyscallError("ENAMETOOLONG")
+        check_path(path, empty=empty)
         if path.startswith("/") or os.path.isabs(path):
             return path
         base = self.cwd
@@ -253,12 +211,15 @@ class FileSystem:
         return name if name in _SPECIAL or name == "/proc/self" or name.startswith("/proc/self/") else None
 
     @contextmanager
-    def creating(self) -> Iterator[None]:
-        """Create host files under the guest's umask; the host's own comes back at once."""
+    def creating(self) -> Iterator[int]:
+        """Create host files under the guest's umask; the host's own comes back at once.
+
+        Yields the bits of a mode that are still to be left out: none, the host knows the umask.
+        """
         with _UMASK:
             mine = os.umask(self.umask)
             try:
-                yield
+                yield 0
             finally:
                 os.umask(mine)
 
@@ -270,6 +231,31 @@ class FileSystem:
         if not os.access(host, os.X_OK):
             raise SyscallError("EACCES")
         self.cwd = posixpath.normpath(path) if host != path else os.path.realpath(host).replace(os.sep, "/")
+
+    def current_directory(self) -> str:
+        """getcwd(2). Raises SyscallError or OSError when it is gone."""
+        os.stat(self.host_path(self.cwd))
+        return self.cwd
+
+    def identity(self, place: Place) -> str:
+        """What is the same for every path by which a file is named."""
+        path = str(place)
+        return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+    def shown(self, host: str) -> str:
+        """How the guest knows what was loaded from a host path."""
+        return host
+
+    def check_resolution(self, dirfd: int, pathname: str, resolve: int) -> None:
+        """What openat2(2) may be asked to refuse: links, and paths that leave the directory. Raises SyscallError."""
+        path = os.path.normpath(self.host_file(self.resolve(dirfd, pathname)))
+        base = os.path.realpath(self.host_file(self.resolve(dirfd, "", empty=True)))
+        real = os.path.realpath(path)
+        if resolve & _RESOLVE_BENEATH and (pathname.startswith("/") or not (real + "/").startswith(base + "/")):
+            raise SyscallError("EXDEV")
+        inside = real if pathname.startswith("/") else os.path.normpath(os.path.join(base, pathname))
+        if resolve & _RESOLVE_NO_SYMLINKS and real != (path if pathname.startswith("/") else inside):
+            raise SyscallError("ELOOP")
 
     def stat(self, path: str, *, follow: bool = True) -> os.stat_result:
         """stat(2) or lstat(2) of an absolute path. Raises SyscallError or OSError."""
@@ -288,7 +274,7 @@ class FileSystem:
         """readlink(2) of an absolute path. Raises SyscallError or OSError."""
         name = self.special(path)
         if name is None:
-            return os.readlink(self.host_path(path))
+            return os.readlink(self.host_file(path))
         target = self._link(name)
         if target is None:
             self.stat(path)
@@ -316,14 +302,16 @@ class FileSystem:
             return Directory(path, kept, host, None, lambda: scan(host, None))
         if stat.S_ISDIR(os.fstat(fd).st_mode):
             return Directory(path, kept, host, fd, lambda: scan(host, fd))
-        return HostFile(fd, path, kept)
+        return HostFile(fd, path, kept, host)
 
-    def make_fifo(self, host: str, mode: int) -> None:
-        """mkfifo(3) at a path of the host's. Raises OSError."""
+    def make_fifo(self, place: Place, mode: int) -> None:
+        """mkfifo(3). Raises OSError, or SyscallError EPERM on a host that has no named pipes."""
         from emuleak.kernel.fifos import make  # noqa: PLC0415 - few programs make any
 
+        if not hasattr(os, "mkfifo"):
+            raise SyscallError("EPERM")
         with self.creating():
-            make(self.fifos, host, mode)
+            make(self.fifos, place, mode)
 
     def _fifo(self, path: str, host: str, flags: int) -> Description | None:
         from emuleak.kernel.fifos import end_of  # noqa: PLC0415

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from emuleak.kernel.abi import AT_FDCWD, SyscallError
 from emuleak.kernel.core import Kernel
-from emuleak.kernel.pathcalls import Place, allow, behind, host_path
+from emuleak.kernel.hosttree import Place
+from emuleak.kernel.pathcalls import allow, behind, host_path
 from emuleak.kernel.table import Int, Path, Pointer, ULong, syscall
 
 _XATTR_CREATE, _XATTR_REPLACE = 1, 2
@@ -30,7 +31,7 @@ def _hand_out(kernel: Kernel, data: bytes, buffer: int, size: int) -> int:
 
 
 def _supported(place: Place) -> str | int:
-    if place is None or not hasattr(os, "getxattr"):
+    if not isinstance(place, str | int) or not hasattr(os, "getxattr"):
         raise SyscallError("EOPNOTSUPP")
     return place
 

@@ -43,6 +43,7 @@ class JUnit(msgspec.Struct, frozen=True, kw_only=True):
 
     fail_on: frozenset[str] = FAIL_ON_DEFAULT
     cwd: str | None = None
+    sources: Sources | None = None
 
     def write(self, report: Report, out: TextIO) -> None:
         """Write the document; only one test at a time exists as text."""
@@ -68,7 +69,7 @@ class JUnit(msgspec.Struct, frozen=True, kw_only=True):
         return misuse + leak_entries(leaks, group_above=len(counted))
 
     def _tests(self, report: Report, entries: list[Entry], cwd: str | None) -> Iterator[_Test]:
-        sources = Sources()
+        sources = self.sources or Sources()
         for ordinal, entry in enumerate(entries, 1):
             yield _finding_test(ordinal, entry, report, cwd, sources)
         if report.exit.stopped is not UNSET or report.exit.signal is not None:

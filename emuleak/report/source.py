@@ -22,7 +22,8 @@ class Sources:
     """Reads excerpts and remembers the last few files.
 
     The paths come from the debug information of a program that nobody vouches for: it may name a pipe, a device or
-    somebody's private file. Only regular files are opened, and with `roots` only those below one of the directories.
+    somebody's private file. Only regular files are opened, and with `roots` only those below one of the directories,
+    and there nothing that is hidden.
     """
 
     def __init__(self, roots: Iterable[str] | None = None) -> None:
@@ -69,7 +70,12 @@ class Sources:
         if self._roots is None:
             return True
         real = os.path.realpath(file)
-        return any(real.startswith(root.rstrip(os.sep) + os.sep) for root in self._roots)
+        below = [os.path.relpath(real, root) for root in self._roots if _is_below(real, root)]
+        return any(not name.startswith(".") and f"{os.sep}." not in name for name in below)
+
+
+def _is_below(path: str, root: str) -> bool:
+    return path.startswith(root.rstrip(os.sep) + os.sep)
 
 
 def _decode(raw: bytes) -> str:

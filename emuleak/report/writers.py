@@ -5,10 +5,12 @@ when its format is chosen.
 """
 
 import importlib
+from collections.abc import Sequence
 from typing import Protocol, TextIO, cast
 
 from emuleak.errors import BadOption
 from emuleak.report.document import Report
+from emuleak.report.source import Sources
 from emuleak.report.verdict import FAIL_ON_DEFAULT
 
 
@@ -33,10 +35,17 @@ A struct is made with those of the run's choices (the options of `writer`) that 
 """
 
 
-def writer(name: str, *, show_reachable: bool = False, fail_on: frozenset[str] = FAIL_ON_DEFAULT) -> Writer:
+def writer(
+    name: str,
+    *,
+    show_reachable: bool = False,
+    fail_on: frozenset[str] = FAIL_ON_DEFAULT,
+    source_roots: Sequence[str] | None = None,
+) -> Writer:
     """The writer of a format. Raises BadOption for a name that is none.
 
-    `show_reachable` matters to those that leave something out, `fail_on` to those that say which findings count.
+    `show_reachable` matters to those that leave something out, `fail_on` to those that say which findings count,
+    `source_roots` to those that quote source: with it only files below these directories are quoted.
     """
     if name not in WRITERS:
         raise BadOption(f"--format: unknown format {name!r}; choose from {', '.join(WRITERS)}")
@@ -45,5 +54,7 @@ def writer(name: str, *, show_reachable: bool = False, fail_on: frozenset[str] =
     if not kind:
         return cast("Writer", module)
     struct = getattr(module, kind)
-    choices = {"show_reachable": show_reachable, "fail_on": fail_on}
+    choices: dict[str, object] = {"show_reachable": show_reachable, "fail_on": fail_on}
+    if source_roots is not None:
+        choices["sources"] = Sources(source_roots)
     return cast("Writer", struct(**{key: choices[key] for key in struct.__struct_fields__ if key in choices}))
