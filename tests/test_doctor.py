@@ -153,8 +153,9 @@ def test_rust_and_go(tmp_path: Path) -> None:
     subprocess.run([rustc, "-g", "-o", str(tmp_path / "rust"), str(tmp_path / "main.rs")], check=True, cwd=tmp_path)
     assert re.search(r"Rust \d+\.\d+", document(tmp_path / "rust")["kind"])
     (tmp_path / "main.go").write_text('package main\nfunc main() { println("x") }\n')
-    subprocess.run([go, "build", "-o", str(tmp_path / "go"), str(tmp_path / "main.go")], check=True, cwd=tmp_path,
-                   env=environment() | {"HOME": str(tmp_path), "GOFLAGS": "-mod=mod", "GO111MODULE": "off"})  # fmt: skip
+    variables = environment() | {"HOME": str(tmp_path), "GO111MODULE": "off"}
+    command = [go, "build", "-o", str(tmp_path / "go"), str(tmp_path / "main.go")]
+    subprocess.run(command, check=True, cwd=tmp_path, env=variables)
     found = document(tmp_path / "go")
     assert "Go" in found["kind"]
     assert found["allocator"].startswith("Go's own")

@@ -87,7 +87,7 @@ def _scan(codes: list[tuple[int, bytes]], image: Image, *, chosen: bool) -> Inst
 
 
 def _asks(file: ObjectFile, image: Image) -> bool:
-    """Whether the file asks the CPU what it can: itself, through the compiler's library, or by functions chosen late."""
+    """Whether the file asks the CPU what it can: itself, by the compiler's library, or in functions chosen late."""
     if _ASKS & {*image.slots, *image.stubs, *image.functions} or _has_ifuncs(file):
         return True
     return any(_CPUID in file.read(offset, size) for _, offset, size in _places(file, image))

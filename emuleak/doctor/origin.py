@@ -15,7 +15,7 @@ def kind_of(image: Image, file: ObjectFile) -> str:
     linked = "dynamic" if image.interpreter else "static" if image.fixed else "static-pie"
     place = "linked at a fixed address" if image.fixed and image.interpreter else ""
     stripped = "" if image.has_symbol_table else "stripped"
-    words = [f"{linked} x86-64 ELF program", language_of(image, file), libc_of(image, file), place, stripped]
+    words = [f"{linked} x86-64 ELF program", language_of(image, file), libc_of(image), place, stripped]
     return ", ".join(word for word in words if word)
 
 
@@ -29,7 +29,7 @@ def language_of(image: Image, file: ObjectFile) -> str:
         return "Rust"
     if "caml_main" in image.functions or "caml_startup" in image.functions:
         return "OCaml"
-    if any(name.startswith("libstdc++") or name.startswith("libc++") for name in image.needed):
+    if any(name.startswith(("libstdc++", "libc++")) for name in image.needed):
         return "C++"
     return "C++" if any(name.startswith("_ZNSt") for name in image.functions) else ""
 
@@ -39,7 +39,7 @@ def is_go(image: Image, file: ObjectFile) -> bool:
     return file.section(".go.buildinfo") is not None or "runtime.mallocgc" in image.functions
 
 
-def libc_of(image: Image, file: ObjectFile) -> str:
+def libc_of(image: Image) -> str:
     """The C library that it was linked with, as far as can be seen."""
     if "musl" in image.interpreter:
         return "musl"
