@@ -23,7 +23,7 @@ from emuleak.memory import EXEC, READ, WRITE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CACHE_VERSION: Final = 8  # raise it when Image changes
+_CACHE_VERSION: Final = 12  # raise it when Image changes
 _DT_FLAGS_1_PIE: Final = 0x0800_0000
 _ENDBR64: Final = b"\xf3\x0f\x1e\xfa"
 _HOOK_SIZE: Final = 5  # bytes of the jump that a hook writes
