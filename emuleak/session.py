@@ -78,6 +78,8 @@ class Options(msgspec.Struct, frozen=True):
         """
         if self.sandbox is None:
             return None
+        if self.sandbox.system is not None:
+            return (self.sysroot,)
         return os.path.dirname(os.path.realpath(self.program)), os.getcwd() if self.cwd is None else self.cwd
 
 
@@ -126,6 +128,8 @@ class Session:
             options.seed,
             self.files.shown(options.program),
         )
+        if options.sandbox is not None and options.sandbox.system is not None:
+            self.process.names = {host: path for path, host in options.sandbox.system.items()}
         self.system = System(Clock(options.start_ns), identity.pid, options.seed)
         self.system.new_id()
         self.system.page_limit = options.max_memory // PAGE

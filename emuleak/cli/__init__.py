@@ -21,6 +21,7 @@ VERBS: Final = {
     "explain": "emuleak.cli.explain",
     "strace": "emuleak.cli.strace",
     "doctor": "emuleak.cli.doctor",
+    "bundle": "emuleak.cli.bundle",
 }
 
 _FAILED: Final = 2

@@ -38,7 +38,7 @@ def _is_libc(image: Image, program: Image) -> bool:
     """libc's malloc has the alias __libc_malloc beside it, in glibc and in musl from 1.2.2 on."""
     names = image.functions
     if image is not program:
-        return image.soname.startswith(("libc.so", "libc.musl", "ld-musl"))
+        return (image.soname or os.path.basename(image.path)).startswith(("libc.so", "libc.musl", "ld-musl"))
     return "__libc_malloc" in names and names["__libc_malloc"] in {names["malloc"], names.get("__malloc", 0)}
 
 
