@@ -1,7 +1,7 @@
 """Runs emuleak in a process that is made to look like another host: `foreign_host.py KIND emuleak's arguments...`.
 
-KIND is `denied` (the host's system directories and /proc are not there), `windows` or `darwin` (nor is what those hosts'
-Python does not have). What Python itself and the packages need is loaded before.
+KIND is `denied` (the host's system directories and /proc are not there), `windows` or `darwin` (nor is what Python has
+not got on those). What Python itself and the packages need is loaded before.
 """
 
 import importlib
@@ -13,6 +13,7 @@ import stat
 import sys
 import sysconfig
 from collections.abc import Callable
+from typing import Self
 
 DENIED = ("/lib", "/lib64", "/usr", "/proc", "/etc", "/sys", "/bin", "/opt")
 # Python's own, which may lie below one of them.
@@ -62,6 +63,7 @@ def load_the_packages() -> None:
     for name in (
         "click",
         "msgspec",
+        "unicorn",
         "lief",
         "capstone",
         "elftools.elf.elffile",
@@ -70,8 +72,8 @@ def load_the_packages() -> None:
         "jinja2",
     ):
         importlib.import_module(name)
-    import elftools  # noqa: PLC0415
-    import rich  # noqa: PLC0415
+    import elftools
+    import rich
 
     for package in (elftools, rich):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
@@ -143,8 +145,35 @@ def forbid(modules: tuple[str, ...]) -> None:
         sys.modules[name] = None  # type: ignore[assignment]
 
 
+def reserve_without_asking() -> None:
+    """Addresses cost nothing on those hosts, and here not without a flag of Linux's."""
+    import mmap
+
+    class Map(mmap.mmap):
+        def __new__(cls, fileno: int, length: int, flags: int = 0) -> Self:
+            del flags
+            return super().__new__(cls, fileno, length, flags=private)
+
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000
+    mmap.mmap = Map  # type: ignore[misc]
+
+
+def wake_without_asking() -> None:
+    """Windows wants a descriptor for signals to be non-blocking only where it is a socket."""
+    set_wakeup_fd, set_blocking = signal.set_wakeup_fd, os.set_blocking
+
+    def call(fd: int, **options: bool) -> int:
+        if fd >= 0:
+            set_blocking(fd, False)
+        return set_wakeup_fd(fd, **options)
+
+    signal.set_wakeup_fd = call  # type: ignore[assignment]
+
+
 def become_windows() -> None:
     load_the_packages()
+    reserve_without_asking()
+    wake_without_asking()
     remove((*ONLY_POSIX, *ONLY_LINUX, *ONLY_POSIX_FLAGS))
     forbid((*ONLY_POSIX_MODULES, "symbolic"))
     for name in [name for name in dir(signal) if name.startswith("SIG") and name not in WINDOWS_SIGNALS]:
@@ -161,7 +190,7 @@ def become_windows() -> None:
     ):
         if hasattr(signal, name):
             delattr(signal, name)
-    import select  # noqa: PLC0415 - it takes sockets only there
+    import select
 
     for name in ("poll", "epoll", "POLLIN", "POLLOUT"):
         if hasattr(select, name):
@@ -193,6 +222,7 @@ def hide_from_stat() -> None:
 
 def become_darwin() -> None:
     load_the_packages()
+    reserve_without_asking()
     remove(ONLY_LINUX)
     sys.platform = "darwin"
 
@@ -201,7 +231,7 @@ def main() -> None:
     kind = sys.argv[1]
     sys.argv[:] = ["emuleak", *sys.argv[2:]]
     {"denied": load_the_packages, "windows": become_windows, "darwin": become_darwin}[kind]()
-    from emuleak.cli import main as emuleak  # noqa: PLC0415
+    from emuleak.cli import main as emuleak
 
     deny()
     emuleak()

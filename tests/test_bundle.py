@@ -61,8 +61,9 @@ def test_a_bundle_runs_without_the_hosts_system(tmp_path: Path) -> None:
     there = foreign("denied", packed, "word", home=tmp_path / "home")
     assert there.out == here.out == "hello word\n"
     assert there.status == here.status == 23
-    assert there.err == here.err.replace(str(program.parent), os.path.relpath(program.parent, tmp_path / "home"))
-    assert "> 8 |     lost = NULL" in there.err or "char *lost = strdup" in there.err
+    shortened = os.path.relpath(program.parent, tmp_path / "home")
+    assert there.err.replace(shortened, str(program.parent)) == here.err
+    assert "char *lost = strdup(" in there.err
 
 
 @pytest.mark.parametrize("kind", ["windows", "darwin"])
@@ -78,12 +79,12 @@ def test_a_bundle_runs_on_another_host(kind: str, tmp_path: Path) -> None:
 HOST = (
     (["/usr/bin/jq", "-n", "[range(5)] | add"], b""),
     (["/usr/bin/sort", "-r"], b"b\na\nc\n"),
-    (["/usr/bin/xz", "-c"], b"text\n" * 100),
+    (["/usr/bin/wc"], b"text\n" * 100),
     (["/bin/bash", "-c", "for i in 1 2 3; do echo $i; done"], b""),
 )
 
 
-@pytest.mark.parametrize(("words", "stdin"), HOST, ids=["jq", "sort", "xz", "bash"])
+@pytest.mark.parametrize(("words", "stdin"), HOST, ids=["jq", "sort", "wc", "bash"])
 def test_programs_of_the_host(words: list[str], stdin: bytes, tmp_path: Path) -> None:
     if shutil.which(words[0]) is None:
         absent(words[0])
@@ -134,7 +135,9 @@ int main(int n, char **v) { for (int i = 1; i < n; i++) { FILE *f = fopen(v[i], 
 
 
 def test_files_that_are_opened_are_packed_by_trace(tmp_path: Path) -> None:
-    source = '#include <stdio.h>\nint main(int n, char **v) { char b[99] = "absent"; FILE *f = fopen(v[1], "r"); if (f) fgets(b, 99, f); puts(b); }'
+    source = """#include <stdio.h>
+int main(int n, char **v)
+{ char b[99] = "absent"; FILE *f = fopen(v[1], "r"); if (f) fgets(b, 99, f); puts(b); }"""
     (tmp_path / "input").write_text("found")
     packed = tmp_path / "a.emu"
     done = run("-o", packed, "--trace", compiled(source), tmp_path / "input", verb="bundle")
@@ -226,7 +229,9 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_names_that_differ_in_case_only(tmp_path: Path) -> None:
-    source = '#include <stdio.h>\nint main(int n, char **v) { for (int i = 1; i < n; i++) { char b[99]; fgets(b, 99, fopen(v[i], "r")); puts(b); } }'
+    source = """#include <stdio.h>
+int main(int n, char **v)
+{ for (int i = 1; i < n; i++) { char b[99]; fgets(b, 99, fopen(v[i], "r")); puts(b); } }"""
     for name in ("a", "A", "c:d"):
         (tmp_path / name).write_text(f"this is {name}")
     packed = bundle(

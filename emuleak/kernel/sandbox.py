@@ -68,7 +68,9 @@ class SandboxFiles(FileSystem):
         self.max_descriptors = sandbox.max_descriptors
         self.volume = Volume(self.quota, start_ns)
         self._tree = MemoryTree(self.volume, USER, lambda: start_ns)
-        super().__init__(sysroot=sysroot, stdin=b"" if stdin is None else stdin, capture=capture, seed=seed, cwd="/")
+        if stdin is None and sandbox.system is None:
+            stdin = b""
+        super().__init__(sysroot=sysroot, stdin=stdin, capture=capture, seed=seed, cwd="/")
         self.cpus = 1
         self._names: dict[str, str] = {}
         self._family = [self]  # the files of all processes

@@ -46,7 +46,7 @@ def build(
     lost = leaks(verdicts, symbolizer, remains.reasons, library_stacks=library_stacks, threads=threads)
     counts = log.counts
     return Report(
-        program=process.program.path,
+        program=process.names.get(process.program.path, process.program.path),
         arguments=tuple(argv[1:]),
         exit=_exit(ending, kernel, unwinder, symbolizer),
         heap=HeapSummary(
