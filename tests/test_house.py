@@ -27,7 +27,7 @@ ORDER = (
     ("report",),
     ("interfaces",),
     ("books", "descendants", "session"),
-    ("linking", "doctor", "bundle"),
+    ("linking", "doctor", "bundle", "sysroot", "compiling"),
     ("interrupts", "api"),
     ("cli", "__main__", "__init__", "replay", "fuzz", "inject", "course", "pytest_plugin"),
 )

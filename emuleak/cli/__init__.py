@@ -22,6 +22,8 @@ VERBS: Final = {
     "strace": "emuleak.cli.strace",
     "doctor": "emuleak.cli.doctor",
     "bundle": "emuleak.cli.bundle",
+    "sysroot": "emuleak.cli.sysroot",
+    "cc": "emuleak.cli.cc",
 }
 
 _FAILED: Final = 2
