@@ -20,8 +20,8 @@ from emuleak.errors import BadOption
 def cc(target: str | None, arguments: Sequence[str]) -> int:
     """Compile with -g, by the host's own compiler where it makes programs for x86-64 Linux, else by Zig's.
 
-    Everything but --target is given to the compiler as it is, as gcc and clang know it. A source named .cpp, .cc or .cxx
-    is C++. Zig's compiler comes with pip install ziglang. The exit status is the compiler's.
+    Everything but --target, which stands first, is given to the compiler as it is. A source named .cpp, .cc or .cxx is
+    C++. Zig's compiler comes with pip install ziglang. The exit status is the compiler's.
     """
     from emuleak.compiling import compile_  # noqa: PLC0415
 
