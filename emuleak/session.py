@@ -15,6 +15,7 @@ from emuleak import kernel, loader
 from emuleak.books import Books, Terms
 from emuleak.errors import BadProgram
 from emuleak.findings.frames import Symbolizer
+from emuleak.host import groups, user_and_group
 from emuleak.kernel.clock import Clock
 from emuleak.kernel.holding import hold
 from emuleak.kernel.run import run as run_guest
@@ -360,6 +361,4 @@ def _files(options: Options) -> FileSystem:
 
 def _who() -> tuple[int, int, int, int, tuple[int, ...]]:
     """pid, ppid, uid, gid, groups: the ids are the host's, since files belong to them."""
-    own = (os.getuid(), os.getgid()) if hasattr(os, "getuid") else (1000, 1000)
-    groups = tuple(os.getgroups()) if hasattr(os, "getgroups") else ()
-    return (4711, 4710, *own, groups)
+    return (4711, 4710, *user_and_group(), groups())

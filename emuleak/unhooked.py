@@ -1,6 +1,5 @@
 """Run a program with its own allocator, nothing of it hooked: to watch it, or to hear what its ld.so says."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from emuleak import loader
+from emuleak.host import user_and_group
 from emuleak.kernel.clock import Clock
 from emuleak.kernel.core import Ending, Identity, Kernel
 from emuleak.kernel.run import run
@@ -52,7 +52,7 @@ class UnhookedRun:
         self.running = False
         # Takes the guest out of a call of the host's that keeps it waiting; set by whoever can.
         self.nudge: Callable[[], None] = lambda: None
-        own = (os.getuid(), os.getgid()) if hasattr(os, "getuid") else (1000, 1000)
+        own = user_and_group()
         try:
             process = loader.load(
                 self.memory, guest.program, guest.argv, guest.environment, self.files.host_path, own, 0

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "emuleak"
 
 # The rooms in the order in which the data flows: nothing imports from a later one.
 ORDER = (
-    ("_version", "errors", "events", "entrypoints"),
+    ("_version", "errors", "events", "entrypoints", "host"),
     ("elf_header", "image_cache", "elf", "disasm", "operatorcode"),
     ("layout", "arena", "sharing", "memory", "duplicate", "engine", "machine"),
     ("loader",),

@@ -14,6 +14,7 @@ from emuleak.bundle.archive import digest_of, write
 from emuleak.bundle.manifest import Entry, Manifest, Role, is_portable
 from emuleak.elf import Image, read_image, read_program
 from emuleak.errors import BadOption, BadProgram
+from emuleak.host import guest_path
 from emuleak.linking import linkage
 from emuleak.symbols.objectfile import ObjectFile
 from emuleak.symbols.separate import find_debug_file
@@ -70,7 +71,7 @@ def _add_libraries(collection: "_Collection", program: str, image: Image, wanted
     for library in answer.libraries:
         if library.path is not None and library.path != image.interpreter:
             path = os.path.normpath(os.path.abspath(library.path))
-            collection.add(path.replace(os.sep, "/"), collection.host_of(path), "library")
+            collection.add(guest_path(path), collection.host_of(path), "library")
     if os.path.isfile(collection.host_of(_CACHE)):
         collection.add(_CACHE, collection.host_of(_CACHE), "data")
     return [*(each.name for each in answer.libraries if each.path is None), *answer.complaints]
@@ -91,11 +92,8 @@ class _Collection:
 
     def guest_of(self, host: str) -> str:
         """The path of a host's file as the program will know it."""
-        path = host.replace(os.sep, "/")
-        root = self._sysroot.replace(os.sep, "/")
-        if root and path.startswith(root + "/"):
-            return path[len(root) :]
-        return "/" + path.partition(":/")[2] if ":/" in path[:3] else path
+        path, root = guest_path(host), guest_path(self._sysroot)
+        return path[len(root) :] if root and path.startswith(root + "/") else path
 
     def add(self, path: str, host: str, role: Role) -> None:
         """One file. Raises BadOption when it cannot be read; one that is there stays."""

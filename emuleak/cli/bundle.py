@@ -11,6 +11,7 @@ from emuleak.cli import outfile
 from emuleak.cli.run import find_program
 from emuleak.cli.sandbox import BUNDLE, grants, variables_of
 from emuleak.errors import BadOption
+from emuleak.host import guest_path
 from emuleak.session import Options
 
 
@@ -78,7 +79,7 @@ def bundle(
 
 def _guest(path: str) -> str:
     """A relative path is one of the host's: the guest has the file where the host has it."""
-    return path.replace(os.sep, "/") if path.startswith("/") else os.path.abspath(path).replace(os.sep, "/")
+    return path if path.startswith("/") else guest_path(os.path.abspath(path))
 
 
 def _kept(variables: Sequence[str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from emuleak.errors import BadOption
+from emuleak.host import data_directory
 
 
 @click.group(short_help="Make sysroots of Debian packages.")
@@ -56,11 +57,7 @@ def default_directory() -> str:
     """The user's own sysroot: EMULEAK_SYSROOT, or where the host keeps a user's data. Raises BadOption."""
     if own := os.environ.get("EMULEAK_SYSROOT"):
         return own
-    places = {"win32": ("LOCALAPPDATA", "AppData/Local"), "darwin": ("", "Library/Application Support")}
-    variable, below = places.get(sys.platform, ("XDG_DATA_HOME", ".local/share"))
-    given = os.environ.get(variable, "") if variable else ""
-    home = os.path.expanduser("~")
-    if not os.path.isabs(given) and not os.path.isabs(home):
+    base = data_directory()
+    if base is None:
         raise BadOption("there is no home directory for a sysroot; name one with --to")
-    base = given if os.path.isabs(given) else os.path.join(home, *below.split("/"))
     return os.path.join(base, "emuleak", "sysroot")
