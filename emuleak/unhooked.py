@@ -25,7 +25,8 @@ _PERIOD = 0.05  # seconds
 class Guest(msgspec.Struct, frozen=True):
     """What is run: `program` is a host path, `argv` what the guest sees; `max_memory` in bytes.
 
-    `stdin` is the content; None: the emulator's own. With `capture` the output is kept (`FileSystem.output`).
+    `stdin` is the content; None: the emulator's own. With `capture` the output is kept (`FileSystem.output`). With
+    `system` the program runs in a sandbox that has nothing but these files of the host's, by the guest's paths.
     """
 
     program: str
@@ -36,6 +37,7 @@ class Guest(msgspec.Struct, frozen=True):
     max_memory: int = 4 << 30
     stdin: bytes | None = None
     capture: bool = False
+    system: Mapping[str, str] | None = None
 
 
 class Watcher(Tracer, Observer, Protocol):
@@ -48,14 +50,15 @@ class UnhookedRun:
     def __init__(self, guest: Guest, watcher: Watcher | None = None) -> None:
         self.memory = AddressSpace()
         self.machine = Machine(self.memory)
-        self.files = FileSystem(sysroot=guest.sysroot, stdin=guest.stdin, capture=guest.capture)
+        self.files = _files(guest)
         self.running = False
         # Takes the guest out of a call of the host's that keeps it waiting; set by whoever can.
         self.nudge: Callable[[], None] = lambda: None
         own = user_and_group()
+        shown = self.files.shown(guest.program)
         try:
             process = loader.load(
-                self.memory, guest.program, guest.argv, guest.environment, self.files.host_path, own, 0
+                self.memory, guest.program, guest.argv, guest.environment, self.files.host_file, own, 0, shown
             )
         except BaseException:
             self.files.close_all()
@@ -98,3 +101,20 @@ class UnhookedRun:
     def close(self) -> None:
         """Give all memory and all files back to the host."""
         self.system.close()
+
+
+def _files(guest: Guest) -> FileSystem:
+    """The guest's files: the host's, or a sandbox."""
+    if guest.system is None:
+        return FileSystem(sysroot=guest.sysroot, stdin=guest.stdin, capture=guest.capture)
+    from emuleak.kernel.sandbox import Sandbox, SandboxFiles  # noqa: PLC0415 - only for a bundle
+
+    return SandboxFiles(
+        Sandbox(system=guest.system),
+        guest.program,
+        guest.start_ns,
+        sysroot=guest.sysroot,
+        stdin=guest.stdin,
+        capture=guest.capture,
+        seed=0,
+    )

@@ -100,6 +100,15 @@ def test_programs_of_the_host(words: list[str], stdin: bytes, tmp_path: Path) ->
     assert done.status == wanted.returncode
 
 
+def test_a_bundle_can_be_traced(tmp_path: Path) -> None:
+    packed = bundle(tmp_path / "a.emu", "--no-debug", compiled(LEAK))
+    done = run("-e", "trace=write,openat,execve", packed, "word", verb="strace")
+    assert done.out == "hello word\n"
+    assert 'write(1, "hello word\\n", 11' in done.err
+    assert 'libc.so.6", O_RDONLY|O_CLOEXEC) = 3' in done.err
+    assert done.status == 3
+
+
 def test_the_same_files_make_the_same_bytes(tmp_path: Path) -> None:
     one = bundle(tmp_path / "one.emu", "--sources", compiled(LEAK, "-g"))
     two = bundle(tmp_path / "two.emu", "--sources", compiled(LEAK, "-g"))

@@ -8,11 +8,14 @@ from contextlib import closing, contextmanager
 from typing import TextIO
 
 import click
+from msgspec.structs import replace
 
 from emuleak.cli import interruption, outfile
 from emuleak.cli.quantities import SIZE
 from emuleak.cli.run import find_program
+from emuleak.cli.sandbox import BUNDLE
 from emuleak.errors import BadOption
+from emuleak.kernel.clock import SANDBOX_START_NS
 from emuleak.kernel.core import Ending
 from emuleak.session import DEFAULT_MAX_MEMORY
 from emuleak.strace.call import Style
@@ -63,12 +66,16 @@ def strace(
     if not os.path.isdir(sysroot):
         raise BadOption(f"--sysroot {sysroot}: no such directory")
     guest = Guest(find_program(program), (program, *arguments), dict(os.environ), sysroot, time.time_ns(), max_memory)
+    if guest.program.endswith(BUNDLE):
+        guest = _bundled(guest)
     with _output(output) as out, interruption.interruptible() as interruptions:
         summary = Summary() if count else None
         lines = Lines(out, always_pid=follow and output is not None)
         tracer = Tracer(lines, selection, Style(longest, paths), follow=follow, summary=summary)
         with closing(UnhookedRun(guest, tracer)) as run:
-            tracer.start(run.kernel, guest.program, guest.argv, run.environment_at, len(guest.environment))
+            tracer.start(
+                run.kernel, run.files.shown(guest.program), guest.argv, run.environment_at, len(guest.environment)
+            )
             for fd in (closed or frozenset()) & set(run.files.descriptors()):
                 run.files.close(fd)
             interruptions.watch(run)
@@ -88,6 +95,22 @@ def _output(path: str | None) -> Iterator[TextIO]:
     outfile.check("-o", path)
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="\n") as out:
         yield out
+
+
+def _bundled(guest: Guest) -> Guest:
+    """The program in a bundle, with the files that are in it. Raises BadProgram."""
+    from emuleak.bundle.unpack import unpacked  # noqa: PLC0415
+
+    content = unpacked(guest.program)
+    return replace(
+        guest,
+        program=content.program,
+        argv=(content.manifest.program, *guest.argv[1:]),
+        environment=content.manifest.environment,
+        sysroot=content.directory,
+        start_ns=SANDBOX_START_NS,
+        system=content.files,
+    )
 
 
 def _status(ending: Ending) -> int:

@@ -10,9 +10,12 @@ from emuleak.errors import BadOption
 from emuleak.host import data_directory
 
 
-@click.group(short_help="Make sysroots of Debian packages.")
-def sysroot() -> None:
+@click.group(short_help="Make sysroots of Debian packages.", invoke_without_command=True)
+@click.pass_context
+def sysroot(ctx: click.Context) -> None:
     """Make a directory with the ld.so, libc and libraries of Debian or Ubuntu, for `emuleak run --sysroot`."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @sysroot.command(short_help="Unpack packages into a sysroot.")

@@ -126,7 +126,7 @@ class Kernel:
             bits = "".join(letter if region.prot & bit else "-" for letter, bit in zip("rwx", (1, 2, 4), strict=True))
             name = self.files.shown(region.path) or {"stack": "[stack]", "brk": "[heap]"}.get(region.kind, "")
             sharing = "s" if region.shared else "p"
-            head = f"{region.start:x}-{region.end:x} {bits}{sharing} {region.offset:08x} 00:00 0"
+            head = f"{region.start:08x}-{region.end:08x} {bits}{sharing} {region.offset:08x} 00:00 0"
             lines.append(f"{head:<72} {name}".rstrip())
         return os.fsencode("\n".join(lines) + "\n")
 
