@@ -39,7 +39,7 @@ ONLY_LINUX = (
         "getrandom",
     ),
     *("pidfd_open", "O_TMPFILE", "O_PATH", "O_DIRECT", "O_NOATIME", "O_RSYNC", "SEEK_DATA", "SEEK_HOLE", "preadv2"),
-    *("pwritev2", "posix_fadvise", "unshare", "setns"),
+    *("pwritev2", "posix_fadvise", "unshare", "setns", "XATTR_CREATE", "XATTR_REPLACE"),
 )
 ONLY_POSIX_FLAGS = ("O_NONBLOCK", "O_NOCTTY", "O_NOFOLLOW", "O_DIRECTORY", "O_SYNC", "O_DSYNC", "O_CLOEXEC", "O_ASYNC")
 ONLY_POSIX_MODULES = (
