@@ -24,9 +24,10 @@ HERE = Path(__file__).parent
 PACKAGE = HERE.parent / "emuleak"
 ABSENT = frozenset((*foreign_host.ONLY_POSIX, *foreign_host.ONLY_LINUX, *foreign_host.ONLY_POSIX_FLAGS))
 # Called only by who has asked already.
-ASKED_BEFORE = {("kernel/fifos.py", "mkfifo"), ("kernel/xattr.py", "getxattr"), ("kernel/xattr.py", "setxattr"),
-                ("kernel/xattr.py", "XATTR_CREATE"),
-                ("kernel/xattr.py", "XATTR_REPLACE"), ("kernel/xattr.py", "listxattr"), ("kernel/xattr.py", "removexattr")}  # fmt: skip
+ASKED_BEFORE = {("kernel/fifos.py", "mkfifo")} | {
+    ("kernel/xattr.py", name)
+    for name in ("getxattr", "setxattr", "listxattr", "removexattr", "XATTR_CREATE", "XATTR_REPLACE")
+}
 PROGRAMS = (
     "process_programs/pipes",
     "process_programs/threads",
