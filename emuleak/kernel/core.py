@@ -7,7 +7,7 @@ functions over them. Whatever the guest hands in, a handler ends in a number for
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -20,12 +20,14 @@ from emuleak.kernel.system import System
 from emuleak.kernel.table import TABLE, handler_of
 from emuleak.kernel.threads import Scheduler
 from emuleak.kernel.timers import Timers
-from emuleak.kernel.tracing import Tracer
 from emuleak.kernel.vfs import FileSystem
 from emuleak.machine import Machine
 from emuleak.memory import AddressSpace, Fault, Region, page_ceil
 
 _NUMBERS = 1024  # beyond, a guest could fill the report with notes
+if TYPE_CHECKING:
+    from emuleak.kernel.tracing import Tracer
+
 _ENOSYS = -ERRNO["ENOSYS"]
 _EFAULT = -ERRNO["EFAULT"]
 # poll, select, epoll_wait, pselect6, ppoll, epoll_pwait, epoll_pwait2: a handler ends them whatever SA_RESTART says,
