@@ -23,7 +23,7 @@ from emuleak.memory import EXEC, READ, WRITE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CACHE_VERSION: Final = 8  # raise it when Image changes
+_CACHE_VERSION: Final = 13  # raise it when Image changes
 _DT_FLAGS_1_PIE: Final = 0x0800_0000
 _ENDBR64: Final = b"\xf3\x0f\x1e\xfa"
 _HOOK_SIZE: Final = 5  # bytes of the jump that a hook writes
@@ -197,7 +197,7 @@ def _image(binary: Any, data: bytes, header: Header, path: str) -> Image:
         stubs=stubs,
         slots=slots,
         has_symbol_table=any(True for _ in binary.symtab_symbols),
-        library=_is_library(header, dynamic),
+        library=_is_library(header, dynamic, path),
         replaced_operators=_replaced_operators(segments, data, functions, stubs, slots),
         requests=requests,
         lsan_imports=imports,
@@ -253,14 +253,16 @@ def _inside(segments: tuple[Segment, ...], places: tuple[int, ...], size: int, p
     return tuple(place for place in places if any(segment.holds(place, size) for segment in fitting))
 
 
-def _is_library(header: Header, dynamic: dict[str, Any]) -> bool:
+def _is_library(header: Header, dynamic: dict[str, Any], path: str) -> bool:
     """Whether it only serves others. Some linkers give a library an entry point all the same.
 
     glibc's and musl's dynamic loaders are libraries by this account, but they can be started.
     """
     if header.kind != ET_DYN or header.interpreter or dynamic["pie"]:
         return False
-    loader = dynamic["soname"].startswith("ld-") or dynamic["soname"] == "libc.so"
+    # musl's may be without a name of its own.
+    name = dynamic["soname"] or os.path.basename(path)
+    loader = name.startswith("ld-") or name == "libc.so"
     return header.entry == 0 or not loader
 
 

@@ -93,13 +93,14 @@ class Process:
         self.is_checked = True
         self.modules: list[Module] = []
         self.listeners: list[Callable[[Module], None]] = []
+        self.names: Mapping[str, str] = {}  # how files are called in reports, where not by their own paths
         self._sorted: list[Module] = []
         self._starts: list[int] = []
 
     def copy(self) -> "Process":
         """The same modules, in a process that was forked; nobody listens yet."""
         copy = Process(self.program, self.interpreter, self.stack_pointer)
-        copy.modules, copy.own_malloc = list(self.modules), self.own_malloc
+        copy.modules, copy.own_malloc, copy.names = list(self.modules), self.own_malloc, self.names
         copy._sorted, copy._starts = list(self._sorted), list(self._starts)
         return copy
 

@@ -16,6 +16,7 @@ from emuleak import kernel, loader
 from emuleak.books import Books, Terms
 from emuleak.errors import BadProgram
 from emuleak.findings.frames import Symbolizer
+from emuleak.host import groups, user_and_group
 from emuleak.kernel.clock import Clock
 from emuleak.kernel.holding import hold
 from emuleak.kernel.run import run as run_guest
@@ -86,6 +87,8 @@ class Options(msgspec.Struct, frozen=True):
         """
         if self.sandbox is None:
             return None
+        if self.sandbox.system is not None:
+            return (self.sysroot,)
         return os.path.dirname(os.path.realpath(self.program)), os.getcwd() if self.cwd is None else self.cwd
 
 
@@ -135,6 +138,8 @@ class Session:
             options.seed,
             self.files.shown(program),
         )
+        if options.sandbox is not None and options.sandbox.system is not None:
+            self.process.names = {host: path for path, host in options.sandbox.system.items()}
         self.system = System(Clock(options.start_ns), identity.pid, options.seed, options.schedule_seed)
         self.system.new_id()
         if options.sandbox is None:
@@ -370,9 +375,7 @@ def _files(options: Options) -> FileSystem:
 
 def _who() -> tuple[int, int, int, int, tuple[int, ...]]:
     """pid, ppid, uid, gid, groups: the ids are the host's, since files belong to them."""
-    own = (os.getuid(), os.getgid()) if hasattr(os, "getuid") else (1000, 1000)
-    groups = tuple(os.getgroups()) if hasattr(os, "getgroups") else ()
-    return (4711, 4710, *own, groups)
+    return (4711, 4710, *user_and_group(), groups())
 
 
 def _host_name() -> bytes:

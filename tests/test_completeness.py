@@ -26,7 +26,9 @@ from emuleak.events import OPS, is_operator
 from emuleak.findings.finding import LeakKind
 from emuleak.hooks import STRATEGIES
 from emuleak.hooks import strategy as hook_strategy
-from emuleak.kernel import TABLE
+from emuleak.kernel import TABLE, Kernel
+from emuleak.kernel.table import handler_of
+from emuleak.kernel.tracing import Tracer
 from emuleak.report import verdict
 from emuleak.report.writers import WRITERS
 from emuleak.session import Options, Session
@@ -64,13 +66,25 @@ def literals(path: Path) -> set[str]:
     return {word for text in texts for word in text.split()}
 
 
+class Names(Tracer):
+    """Notes the names of the calls."""
+
+    def __init__(self, made: set[str]) -> None:
+        self.made = made
+
+    def dispatch(self, kernel: Kernel, number: int, registers: tuple[int, ...]) -> int | None:
+        if (handler := handler_of(number)) is not None:
+            self.made.add(handler.name)
+        return kernel.dispatch(number, registers)
+
+
 def traced(program: Path) -> set[str]:
     """The names of the system calls that a program makes."""
     binary = build(program, VARIANTS["O0"], ("-pthread",))
     gc.collect()
     session = Session(Options(program=str(binary), argv=[binary.name], stdin=b"", capture=True, max_seconds=60))
     made: set[str] = set()
-    session.kernel.trace = lambda name, _registers, _result: made.add(name)
+    session.kernel.tracer = Names(made)
     session.run()
     return made
 

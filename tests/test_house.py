@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "emuleak"
 
 # The rooms in the order in which the data flows: nothing imports from a later one.
 ORDER = (
-    ("_version", "errors", "events", "batch", "entrypoints"),
+    ("_version", "errors", "events", "batch", "entrypoints", "host"),
     ("elf_header", "image_cache", "elf", "disasm", "operatorcode", "mallocwrapper"),
     (
         "layout",
@@ -31,6 +31,7 @@ ORDER = (
     ),
     ("loader",),
     ("kernel",),
+    ("strace", "unhooked"),
     ("hooks",),
     ("allocators", "redzones", "placement", "shelves", "quarantine", "ledger", "heap", "custom_blocks"),
     ("stacks", "symbols"),
@@ -38,6 +39,7 @@ ORDER = (
     ("report",),
     ("interfaces",),
     ("books", "descendants", "session"),
+    ("linking", "doctor", "bundle", "sysroot", "compiling"),
     ("interrupts", "api"),
     ("cli", "__main__", "__init__", "replay", "fuzz", "inject", "course", "pytest_plugin"),
 )

@@ -16,6 +16,7 @@ NOT_NEEDED = (
     *("unicorn", "lief", "capstone", "symbolic", "elftools", "rich", "jinja2", "numpy", "hypothesis"),
     *("pathlib", "dataclasses", "socket", "shutil", "tempfile", "subprocess", "hashlib", "json", "logging"),
     *("emuleak.api", "emuleak.findings.reasons", "emuleak.symbols.dwarf", "emuleak.symbols.symcache"),
+    *("emuleak.unhooked", "emuleak.linking", "emuleak.kernel.tracing", "emuleak.strace", "emuleak.bundle", "zipfile"),
 )
 
 

@@ -19,6 +19,11 @@ VERBS: Final = {
     "run": "emuleak.cli.run",
     "diff": "emuleak.cli.diff",
     "explain": "emuleak.cli.explain",
+    "strace": "emuleak.cli.strace",
+    "doctor": "emuleak.cli.doctor",
+    "bundle": "emuleak.cli.bundle",
+    "sysroot": "emuleak.cli.sysroot",
+    "cc": "emuleak.cli.cc",
 }
 
 _FAILED: Final = 2

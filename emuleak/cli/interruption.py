@@ -13,10 +13,26 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from emuleak.kernel import hostfiles, vfs
-from emuleak.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from emuleak.kernel.core import Kernel
+
+    class Run(Protocol):
+        """What can be ended: a session, or anything else that runs a guest. See session.Session."""
+
+        running: bool
+        nudge: "Callable[[], None]"
+        kernel: "Kernel"
+
+        def stop(self, reason: str, /) -> None:
+            """End the guest; from any thread."""
+
 
 REASONS: Final = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 STATUS: Final = {reason: 128 + number for number, reason in REASONS.items()}
@@ -33,11 +49,11 @@ class Interruption:
     """Knows the session once there is one. Asked again, or when there is no guest to end, it ends emuleak at once."""
 
     def __init__(self) -> None:
-        self.session: Session | None = None
+        self.session: Run | None = None
         self._first: float | None = None
         self._main = threading.get_ident()
 
-    def watch(self, session: Session) -> None:
+    def watch(self, session: "Run") -> None:
         """From now on it is this session's guest that is ended."""
         session.nudge = self._nudge
         self.session = session

@@ -4,7 +4,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from msgspec.structs import replace
@@ -15,6 +15,8 @@ from emuleak.session import Options, Session
 
 if TYPE_CHECKING:
     from emuleak.kernel.written import Written
+
+BUNDLE: Final = ".emu"  # what `emuleak bundle` makes
 
 
 class Walls:
@@ -34,14 +36,24 @@ class Walls:
         self._variables = variables
         self._target = keep_files
         self._shows = show_files
+        self._off = ""  # what is wrong unless the program brings a sandbox of its own
         given = {"--file": files, "--keep-files": keep_files, "--show-files": show_files}
         for option, value in given.items():
             if value and not sandbox:
-                raise BadOption(f"{option}: only a program in the sandbox has files of its own; add --sandbox")
+                self._off = f"{option}: only a program in the sandbox has files of its own; add --sandbox"
 
     def applied(self, run: Options) -> Options:
         """The run's options with these. Raises BadOption."""
-        variables = _variables(self._variables)
+        variables = variables_of(self._variables)
+        if run.program.endswith(BUNDLE):
+            from emuleak.cli.bundle import applied  # noqa: PLC0415 - only for a bundle
+
+            self._on = True
+            if self._target is not None:
+                _check_target(self._target)
+            return applied(run, variables, grants(self._files))
+        if self._off:
+            raise BadOption(self._off)
         if not self._on:
             return replace(run, environment={**run.environment, **variables}) if variables else run
         if run.net == "host":
@@ -58,7 +70,7 @@ class Walls:
             environment=variables,
             start_ns=SANDBOX_START_NS,
             max_seconds=MAX_SECONDS if run.max_seconds is None else run.max_seconds,
-            sandbox=Sandbox(files=_grants(self._files)),
+            sandbox=Sandbox(files=grants(self._files)),
         )
 
     def finish(self, session: Session) -> None:
@@ -93,7 +105,8 @@ def _visible(file: "Written") -> str:
     return shown if file.kind in {"file", "directory", "removed"} else f"{shown} ({file.kind})"
 
 
-def _variables(given: Sequence[str]) -> dict[str, str]:
+def variables_of(given: Sequence[str]) -> dict[str, str]:
+    """The variables of `--env NAME=VALUE`. Raises BadOption."""
     variables = {}
     for each in given:
         name, equals, value = each.partition("=")
@@ -103,7 +116,7 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
     return variables
 
 
-def _grants(given: Sequence[str]) -> Mapping[str, str]:
+def grants(given: Sequence[str]) -> Mapping[str, str]:
     """The guest's path of each file to its path on the host. Raises BadOption."""
     grants = {}
     for each in given:

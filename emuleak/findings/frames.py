@@ -96,11 +96,12 @@ class Symbolizer:
         if module is None:
             return (Frame(hex(address), "???", None, None, ""),)
         locations = self.symbols(module).lookup(address - module.bias)
-        return tuple(_frame(address, module, location) for location in locations)
+        name = self._process.names.get(module.path, module.path)
+        return tuple(_frame(address, name, location) for location in locations)
 
 
-def _frame(address: int, module: Module, location: Location) -> Frame:
-    return Frame(hex(address), location.function, location.file, location.line, module.path, location.inlined)
+def _frame(address: int, name: str, location: Location) -> Frame:
+    return Frame(hex(address), location.function, location.file, location.line, name, location.inlined)
 
 
 def is_runtime_entry(frame: Frame) -> bool:

@@ -5,6 +5,8 @@ import os
 import struct
 from collections.abc import Iterator
 
+from emuleak.host import flag
+
 # include/uapi/asm-generic/errno-base.h and errno.h. The host's own errno values differ on macOS and Windows.
 ERRNO = {
     "EPERM": 1,
@@ -131,9 +133,9 @@ def host_open_flags(flags: int) -> int:
     host = (os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_RDWR)[flags & O_ACCMODE]
     for bit, name in _OPEN_FLAGS:
         if flags & bit:
-            host |= getattr(os, name, 0)
+            host |= flag(name)
     # The emulator must not gain a controlling terminal, and Windows must not edit line ends.
-    return host | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+    return host | flag("O_NOCTTY") | flag("O_BINARY")
 
 
 # ---- struct stat, statx, statfs, linux_dirent64: arch/x86/include/uapi/asm/stat.h, include/uapi/linux/stat.h

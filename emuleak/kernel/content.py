@@ -2,12 +2,13 @@
 
 import os
 
+from emuleak.host import flag
 from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.quota import Quota
 
 _CHUNK = 1 << 16
 _SIZE_MAX = (1 << 63) - 1
-_READ_ONLY = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_READ_ONLY = os.O_RDONLY | flag("O_NOFOLLOW") | flag("O_NONBLOCK") | flag("O_BINARY")
 
 
 class Content:

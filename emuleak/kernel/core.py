@@ -6,7 +6,8 @@ functions over them. Whatever the guest hands in, a handler ends in a number for
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
@@ -25,6 +26,9 @@ from emuleak.machine import Machine
 from emuleak.memory import AddressSpace, Fault, Region, page_ceil
 
 _NUMBERS = 1024  # beyond, a guest could fill the report with notes
+if TYPE_CHECKING:
+    from emuleak.kernel.tracing import Tracer
+
 _ENOSYS = -ERRNO["ENOSYS"]
 _EFAULT = -ERRNO["EFAULT"]
 # poll, select, epoll_wait, pselect6, ppoll, epoll_pwait, epoll_pwait2: a handler ends them whatever SA_RESTART says,
@@ -105,7 +109,7 @@ class Kernel:
         self.incomplete = system.incomplete
         self.on_map: MapListener = lambda _region: None
         self.was_code: Callable[[int, int, str], int] = _nobody_knows
-        self.trace: Callable[[str, tuple[int, ...], int | None], None] | None = None
+        self.tracer: Tracer | None = None
         system.add(self)
 
     def start(self, entry: int, stack_pointer: int, program: str, argv: Sequence[str], program_end: int) -> None:
@@ -113,7 +117,7 @@ class Kernel:
         self.machine.set("rip", entry)
         self.machine.set("rsp", stack_pointer)
         fxsave.reset(self.machine)
-        self.machine.on_syscall = self.dispatch
+        self.machine.on_syscall = self.server
         self.brk_start = self.brk = page_ceil(program_end)
         files = self.files
         files.program = files.shown(os.path.realpath(program))
@@ -131,7 +135,7 @@ class Kernel:
             bits = "".join(letter if region.prot & bit else "-" for letter, bit in zip("rwx", (1, 2, 4), strict=True))
             name = self.files.shown(region.path) or {"stack": "[stack]", "brk": "[heap]"}.get(region.kind, "")
             sharing = "s" if region.shared else "p"
-            head = f"{region.start:x}-{region.end:x} {bits}{sharing} {region.offset:08x} 00:00 0"
+            head = f"{region.start:08x}-{region.end:08x} {bits}{sharing} {region.offset:08x} 00:00 0"
             lines.append(f"{head:<72} {name}".rstrip())
         return os.fsencode("\n".join(lines) + "\n")
 
@@ -189,7 +193,7 @@ class Kernel:
 
     def resume(self) -> None:
         """Put the process on its CPU, which it may share with another."""
-        self.machine.on_syscall = self.dispatch
+        self.machine.on_syscall = self.server
         self._slice, self._is_over = _SLICE, False
         others = sum(len(each.memory.pages) for each in self.system.alive() if each.memory is not self.memory)
         self.machine.page_limit = max(self.system.page_limit - others, 1)
@@ -219,6 +223,11 @@ class Kernel:
 
     # ---- system calls
 
+    @property
+    def server(self) -> Callable[[int, tuple[int, ...]], int | None]:
+        """Who serves the system calls: `dispatch`, or the tracer by it. A call costs nothing more without one."""
+        return self.dispatch if self.tracer is None else partial(self.tracer.dispatch, self)
+
     def dispatch(self, number: int, registers: tuple[int, ...]) -> int | None:
         """Serve one system call; the value for RAX, or None when the calling thread does not go on."""
         handler = TABLE.get(number) or handler_of(number)
@@ -229,7 +238,7 @@ class Kernel:
         try:
             result = handler(self, registers)
         except WouldBlock as wait:
-            return self._traced(handler.name, registers, self._wait(wait, number))
+            return self._wait(wait, number)
         except BrokenPipe as error:
             send(self, Siginfo.from_sender(self, NUMBERS["SIGPIPE"]), self.threads.current)
             result = -error.number
@@ -248,12 +257,7 @@ class Kernel:
         self.threads.current.retry_until = None
         self.timers.expire(self)
         self._mind_others()
-        return self._switched(self._traced(handler.name, registers, result))
-
-    def _traced(self, name: str, registers: tuple[int, ...], result: int | None) -> int | None:
-        if self.trace is not None:
-            self.trace(name, registers, result)
-        return result
+        return self._switched(result)
 
     def _switched(self, result: int | None) -> int | None:
         """A call's result; None where another thread runs first, by chance: the caller gets it when its turn comes."""

@@ -90,12 +90,15 @@ def _end_wait(kernel: "Kernel") -> None:
 def _take(kernel: "Kernel", info: Siginfo) -> None:
     """One signal: its handler, its default action, or nothing."""
     action = kernel.signals.action(info.number)
+    if action.handler not in {IGNORE, DEFAULT}:
+        _interrupt_call(kernel, restart=bool(action.flags & SA_RESTART))
+    if kernel.tracer is not None:
+        kernel.tracer.taken(kernel, info)
     if action.handler == IGNORE:
         return
     if action.handler == DEFAULT:
         _default(kernel, info)
         return
-    _interrupt_call(kernel, restart=bool(action.flags & SA_RESTART))
     if action.flags & SA_RESETHAND:
         kernel.signals.install(info.number, action._replace(handler=DEFAULT))
     _enter(kernel, action, info)

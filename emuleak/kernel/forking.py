@@ -109,7 +109,7 @@ def _child(parent: Kernel, machine: Machine, memory: AddressSpace, flags: int) -
         child.files.mappings = parent.files.mappings.fork(memory, child.note)
     child.signals = parent.signals.fork(reset=bool(flags & _CLONE_CLEAR_SIGHAND))
     child.brk_start, child.brk = parent.brk_start, parent.brk
-    child.trace = parent.trace
+    child.tracer = parent.tracer
     child.exit_signal = flags & _EXIT_SIGNAL if flags & _EXIT_SIGNAL <= LAST else 0
     child.threads.current.signals = parent.threads.current.signals.fork()
     child.threads.current.robust_list = parent.threads.current.robust_list

@@ -11,6 +11,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+from emuleak.host import flag
 from emuleak.kernel import abi
 from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.descriptions import BrokenPipe, Description, Windows, data_or_hole
@@ -139,7 +140,7 @@ class HostFile(Description):
         """O_APPEND has to be the host's, or two writers would overwrite each other; not on a stream that is lent."""
         if self.owned and fcntl is not None:
             host = fcntl.fcntl(self._fd, fcntl.F_GETFL)
-            for bit, mine in ((abi.O_APPEND, os.O_APPEND), (abi.O_NONBLOCK, os.O_NONBLOCK)):
+            for bit, mine in ((abi.O_APPEND, os.O_APPEND), (abi.O_NONBLOCK, flag("O_NONBLOCK"))):
                 host = host | mine if flags & bit else host & ~mine
             fcntl.fcntl(self._fd, fcntl.F_SETFL, host)
         super().set_flags(flags)

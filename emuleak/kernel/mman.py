@@ -35,6 +35,8 @@ _READ_AT_ONCE = 64 << 20  # bytes of a private file mapping; a larger one is rea
 @syscall(9)
 def mmap(kernel: Kernel, addr: Pointer, length: ULong, prot: Int, flags: Int, fd: Int, offset: ULong) -> int:
     """mmap(2)."""
+    if not flags & _MAP_ANONYMOUS and not offset % PAGE:
+        kernel.files.get(fd)
     if length == 0 or offset % PAGE or (flags & _MAP_TYPE) not in {_MAP_SHARED, _MAP_PRIVATE, _MAP_SHARED_VALIDATE}:
         raise SyscallError("EINVAL")
     size = page_ceil(length)

@@ -7,7 +7,7 @@ from emuleak.kernel.core import Kernel
 from emuleak.kernel.table import Int, Pointer, UInt, ULong, syscall
 
 _NS = 1_000_000_000
-_RUSAGE_CHILDREN = -1
+_RUSAGE_SELF, _RUSAGE_CHILDREN, _RUSAGE_THREAD = 0, -1, 1
 _UTS_FIELD = 65
 _TIMESPEC = struct.Struct("<qq")
 _RUSAGE = struct.Struct("<16q")
@@ -108,12 +108,16 @@ def _become(now: int, wanted: tuple[int, ...]) -> int:
 @syscall(105)
 def setuid(kernel: Kernel, uid: UInt) -> int:
     """setuid(2): to whom it is already."""
+    if uid == 0xFFFF_FFFF:
+        raise SyscallError("EINVAL")
     return _become(kernel.identity.uid, (uid,))
 
 
 @syscall(106)
 def setgid(kernel: Kernel, gid: UInt) -> int:
     """setgid(2): to what it is already."""
+    if gid == 0xFFFF_FFFF:
+        raise SyscallError("EINVAL")
     return _become(kernel.identity.gid, (gid,))
 
 
@@ -193,6 +197,8 @@ def setrlimit(kernel: Kernel, resource: Int, rlim: Pointer) -> int:
 @syscall(98)
 def getrusage(kernel: Kernel, who: Int, usage: Pointer) -> int:
     """getrusage(2): the time that passed, all of it the program's own; nothing for its children."""
+    if who not in {_RUSAGE_SELF, _RUSAGE_CHILDREN, _RUSAGE_THREAD}:
+        raise SyscallError("EINVAL")
     if who == _RUSAGE_CHILDREN:
         kernel.memory.write(usage, bytes(_RUSAGE.size))
         return 0

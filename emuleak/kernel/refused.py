@@ -54,6 +54,8 @@ _ABSENT = {
     425: ("io_uring_setup", "io_uring(7)"),
 }
 _ANSWER = "ENOSYS"
+LACKING = frozenset(_ABSENT)
+"""The numbers of those that emuleak does not do, and an ordinary user's Linux does."""
 _PER_LINUX, _ADDR_NO_RANDOMIZE, _ASK = 0, 0x40000, 0xFFFF_FFFF
 
 

@@ -30,6 +30,8 @@ def _run_on(kernel: Kernel) -> None:
         deliver(kernel)
         if kernel.gives_way():
             break
+        if kernel.tracer is not None:
+            kernel.tracer.goes_on(kernel)
         exception = kernel.machine.run()
         kernel.settle()
         if exception is not None and kernel.ending is None:

@@ -44,6 +44,8 @@ class Sandbox(msgspec.Struct, frozen=True):
     `files` maps paths of the guest's to contents, or to files and directories of the host's. A relative path starts in
     the guest's home. `max_output` bounds standard output and standard error together, `max_file_bytes` and `max_files`
     what the guest writes to files, `max_descriptors` what it has open at a time.
+
+    `system`, where it is given, is all that there is besides: the host's files by the guest's paths.
     """
 
     files: Mapping[str, bytes | str] = msgspec.field(default_factory=dict)
@@ -51,6 +53,7 @@ class Sandbox(msgspec.Struct, frozen=True):
     max_file_bytes: int = 256 << 20
     max_files: int = 20_000
     max_descriptors: int = 1024
+    system: Mapping[str, str] | None = None
 
 
 class SandboxFiles(FileSystem):
@@ -65,22 +68,27 @@ class SandboxFiles(FileSystem):
         self.max_descriptors = sandbox.max_descriptors
         self.volume = Volume(self.quota, start_ns)
         self._tree = MemoryTree(self.volume, USER, lambda: start_ns)
-        super().__init__(sysroot=sysroot, stdin=b"" if stdin is None else stdin, capture=capture, seed=seed, cwd="/")
+        if stdin is None and sandbox.system is None:
+            stdin = b""
+        super().__init__(sysroot=sysroot, stdin=stdin, capture=capture, seed=seed, cwd="/")
         self.cpus = 1
         self._names: dict[str, str] = {}
         self._family = [self]  # the files of all processes
-        self._furnish()
+        self._furnish(sandbox.system)
         for guest, content in sandbox.files.items():
             self._grant(guest, content)
-        self._place_program(program)
+        self._place_program(program, sandbox.system or {})
         self.here = self._folder(HOME, USER)
         self.fresh_proc()
 
     # ---- the furniture
 
-    def _furnish(self) -> None:
+    def _furnish(self, system: Mapping[str, str] | None) -> None:
         """What every program finds: its system, devices, /proc, places to write."""
-        if self.sysroot:
+        if system is not None:
+            for path, host in system.items():
+                self._show(path, host, _ROOT)
+        elif self.sysroot:
             self._tree.root.show_source(os.path.realpath(self.sysroot))
         else:
             for path in SYSTEM:
@@ -154,10 +162,10 @@ class SandboxFiles(FileSystem):
         elif not self._show(path, os.path.realpath(content), USER):
             raise BadOption(f"--file {content}: no such file or directory")
 
-    def _place_program(self, program: str) -> None:
-        """The program itself, at a place that tells nothing of the host's directories."""
+    def _place_program(self, program: str, system: Mapping[str, str]) -> None:
+        """The program itself, at a place that tells nothing of the host's directories, or where `system` has it."""
         host = os.path.realpath(program)
-        guest = guest_program(host)
+        guest = next((path for path, file in system.items() if file == program), guest_program(host))
         if self._lookup(guest) is None and self._show(guest, host, _ROOT if guest == host else USER):
             node = self._lookup(guest)
             assert node is not None

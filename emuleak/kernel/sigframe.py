@@ -118,6 +118,15 @@ def leave(kernel: "Kernel") -> int:
     return int(_MASK.unpack_from(context, _MASK_AT)[0])
 
 
+def saved_mask(kernel: "Kernel") -> int | None:
+    """The mask that rt_sigreturn(2) would put back; None where there is no frame."""
+    try:
+        raw = kernel.memory.read(kernel.machine.get("rsp") + _MASK_AT, _MASK.size)
+    except Fault:
+        return None
+    return int(_MASK.unpack(raw)[0])
+
+
 def _load(machine: Machine, registers: dict[str, int], image: bytes) -> None:
     registers["eflags"] = machine.get("eflags") & ~_EFLAGS_OF_USER | registers["eflags"] & _EFLAGS_OF_USER
     for name, value in registers.items():
@@ -128,4 +137,4 @@ def _load(machine: Machine, registers: dict[str, int], image: bytes) -> None:
         fxsave.reset(machine)
 
 
-__all__ = ["enter", "leave"]
+__all__ = ["enter", "leave", "saved_mask"]

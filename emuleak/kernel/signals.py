@@ -289,6 +289,8 @@ def send(kernel: "Kernel", info: Siginfo, thread: "Thread | None" = None) -> boo
     first = thread or kernel.threads.first()
     # A blocked signal is kept even if it is ignored: the action may be another by the time it is unblocked.
     if kernel.signals.ignores(info.number) and first.signals.wants(info.number) and not _awaited(first, info.number):
+        if kernel.tracer is not None:
+            kernel.tracer.dropped(kernel, info)
         return False
     queue = thread.signals.pending if thread else kernel.signals.pending
     if not queue.add(info):

@@ -1,6 +1,7 @@
 """System calls on a file's size and on what of it reaches the disk: truncate(2), fallocate(2), fsync(2)."""
 
 import os
+import stat
 
 from emuleak.kernel.abi import AT_FDCWD, SyscallError
 from emuleak.kernel.core import Kernel
@@ -103,7 +104,7 @@ def sync_file_range(kernel: Kernel, fd: Int, offset: Long, nbytes: Long, flags: 
 @syscall(221)
 def fadvise64(kernel: Kernel, fd: Int, _offset: Long, length: Long, advice: Int) -> int:
     """posix_fadvise(2): no advice is needed."""
-    if isinstance(kernel.files.get(fd), PipeEnd):
+    if stat.S_ISFIFO(kernel.files.get(fd).stat().st_mode):
         raise SyscallError("ESPIPE")
     if length < 0 or not 0 <= advice <= 5:
         raise SyscallError("EINVAL")

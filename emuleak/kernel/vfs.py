@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from emuleak.errors import BadOption
+from emuleak.host import flag, terminal_name
 from emuleak.kernel import abi, procfs
 from emuleak.kernel.abi import SyscallError
 from emuleak.kernel.descriptions import Description, readable, release, writable
@@ -35,7 +36,7 @@ _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _FROM_SYSROOT = ("/lib", "/usr/", "/etc/")
 # The host's umask is the process's: two runs in two of its threads must not take the other's for it.
 _UMASK = threading.Lock()
-_CREATING = os.O_CREAT | getattr(os, "O_TMPFILE", 0)
+_CREATING = os.O_CREAT | flag("O_TMPFILE")
 _SOURCES: dict[str, Callable[[int], bytes]] = {"null": lambda _size: b"", "zero": bytes, "full": bytes}
 
 
@@ -94,7 +95,7 @@ class FileSystem(Descriptors):
                 elif fd and capture:
                     self._table[fd] = MemoryFile(name, mode | abi.O_APPEND, mode=stat.S_IFREG | 0o600)
                 else:
-                    terminal = os.ttyname(fd) if hasattr(os, "ttyname") and os.isatty(fd) else ""
+                    terminal = terminal_name(fd)
                     self._table[fd] = StdStream(fd, terminal or name, abi.O_RDWR if terminal else mode)
             except OSError:
                 # The host was started without this stream: so is the guest. A file that was named must be there.

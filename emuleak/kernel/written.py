@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from emuleak.host import flag
 from emuleak.kernel.content import Content
 from emuleak.kernel.nodes import File, Folder, Link, Node
 from emuleak.kernel.procnodes import ProcFolder
@@ -81,7 +82,7 @@ def keep(files: Sequence[Written], directory: str) -> None:
 
 def _save(file: Written, content: Content, target: str) -> None:
     mode = 0o755 if file.executable else 0o644
-    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | flag("O_BINARY"), mode)
     with os.fdopen(fd, "wb") as out:
         for start in content.extents(_STEP):
             out.seek(start)

@@ -38,12 +38,14 @@ def _supported(place: Place) -> str | int:
 
 def _get(kernel: Kernel, place: Place, name: Pointer, value: Pointer, size: ULong, *, follow: bool) -> int:
     attribute = _attribute(kernel, name)
-    data = os.getxattr(_supported(place), attribute, follow_symlinks=follow)
+    supported = _supported(place)
+    data = os.getxattr(supported, attribute, follow_symlinks=follow)
     return _hand_out(kernel, data, value, size)
 
 
 def _list(kernel: Kernel, place: Place, names: Pointer, size: ULong, *, follow: bool) -> int:
-    found = os.listxattr(_supported(place), follow_symlinks=follow)
+    supported = _supported(place)
+    found = os.listxattr(supported, follow_symlinks=follow)
     return _hand_out(kernel, b"".join(os.fsencode(name) + b"\0" for name in found), names, size)
 
 
@@ -53,13 +55,15 @@ def _set(kernel: Kernel, place: Place, name: Pointer, value: Pointer, size: ULon
     if size > _XATTR_SIZE_MAX:
         raise SyscallError("E2BIG")
     data = kernel.memory.read(value, size)
+    supported = _supported(place)
     host = (os.XATTR_CREATE if flags & _XATTR_CREATE else 0) | (os.XATTR_REPLACE if flags & _XATTR_REPLACE else 0)
-    os.setxattr(_supported(place), attribute, data, host, follow_symlinks=follow)
+    os.setxattr(supported, attribute, data, host, follow_symlinks=follow)
     return 0
 
 
 def _remove(kernel: Kernel, place: Place, name: Pointer, *, follow: bool) -> int:
-    os.removexattr(_supported(place), _attribute(kernel, name), follow_symlinks=follow)
+    supported = _supported(place)
+    os.removexattr(supported, _attribute(kernel, name), follow_symlinks=follow)
     return 0
 
 

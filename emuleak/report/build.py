@@ -52,7 +52,7 @@ def build(
         else _exit(ending, kernel, unwinder, symbolizer)
     )
     return Report(
-        program=process.program.path,
+        program=process.names.get(process.program.path, process.program.path),
         arguments=tuple(argv[1:]),
         exit=exit_,
         heap=HeapSummary(

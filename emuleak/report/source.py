@@ -23,7 +23,7 @@ class Sources:
 
     The paths come from the debug information of a program that nobody vouches for: it may name a pipe, a device or
     somebody's private file. Only regular files are opened, and with `roots` only those below one of the directories,
-    and there nothing that is hidden.
+    and there nothing that is hidden. A root may have the file at its whole path, as a bundle has the sources in it.
     """
 
     def __init__(self, roots: Iterable[str] | None = None) -> None:
@@ -55,6 +55,7 @@ class Sources:
         return lines
 
     def _read(self, file: str) -> list[bytes] | None:
+        file = self._below_root(file)
         try:
             if not self._allowed(file) or not stat.S_ISREG(os.stat(file).st_mode):
                 return None
@@ -65,6 +66,16 @@ class Sources:
         if len(data) > MAX_FILE_BYTES or b"\0" in data:
             return None
         return data.removesuffix(b"\n").split(b"\n")
+
+    def _below_root(self, file: str) -> str:
+        """The file at its whole path below a root, if there is one."""
+        names = [name for name in file.replace(os.sep, "/").split("/") if name]
+        if ".." not in names and "\0" not in file:
+            for root in self._roots or ():
+                inside = os.path.join(root, *names)
+                if os.path.isfile(inside):
+                    return inside
+        return file
 
     def _allowed(self, file: str) -> bool:
         if self._roots is None:

@@ -1,0 +1,1 @@
+"""What a program needs and what is missing, said before it runs."""
