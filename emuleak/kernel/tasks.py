@@ -13,6 +13,7 @@ from emuleak.kernel.threads import FUTEX_ANY
 _CLONE_VM, _CLONE_SIGHAND = 0x100, 0x800
 _RLIMIT_NPROC, _THREADS_MAX = 6, 31_000
 _CLONE_THREAD = 0x10000
+_ROBUST_LIST_HEAD = 24  # bytes of `struct robust_list_head`
 _CLONE_SETTLS = 0x80000
 _CLONE_PARENT_SETTID = 0x100000
 _CLONE_CHILD_CLEARTID = 0x200000
@@ -106,8 +107,10 @@ def set_tid_address(kernel: Kernel, tidptr: Pointer) -> int:
 
 
 @syscall(273)
-def set_robust_list(kernel: Kernel, head: Pointer, _length: ULong) -> int:
+def set_robust_list(kernel: Kernel, head: Pointer, length: ULong) -> int:
     """set_robust_list(2): kept until the thread ends, see owned.py."""
+    if length != _ROBUST_LIST_HEAD:
+        raise SyscallError("EINVAL")
     kernel.threads.current.robust_list = head
     return 0
 
