@@ -9,6 +9,7 @@ from oracles.build import VARIANTS, build
 from oracles.peers import need
 
 import emuleak
+from emuleak.errors import BadProgram
 
 PROGRAMS = Path(__file__).parent / "sandbox_programs"
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="compiles for Linux"), pytest.mark.peer("gcc")]
@@ -50,6 +51,16 @@ def test_a_shell_runs_what_was_granted() -> None:
     report = emuleak.run([shell], stdin=script, sandbox=True, files=grants)
     assert report.stdout == b"1\n2\n3\n5\nwalled\n", report.stderr
     assert report.written == {"/home/user/out": b"1\n2\n3\n"}
+
+
+def test_a_script_needs_its_interpreter_granted(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/bin/sh\necho $1\n")
+    script.chmod(0o755)
+    with pytest.raises(BadProgram, match="which the sandbox lacks: add --file /bin/sh"):
+        emuleak.run([script, "x"], sandbox=True)
+    granted = emuleak.run([script, "x"], sandbox=True, files={"/bin/sh": Path(need("sh")).resolve()})
+    assert granted.stdout == b"x\n"
 
 
 def test_a_fork_bomb_is_refused_and_told(tmp_path: Path) -> None:

@@ -41,6 +41,9 @@ def interpreted(
         except SyscallError:
             raise BadProgram(f"{path}: is a script that names no interpreter in its first line") from None
         host = find(interpreter)
+        if not host:
+            hint = f"add --file {interpreter}"
+            raise BadProgram(f"{path}: is a script for {interpreter}, which the sandbox lacks: {hint}")
         if not os.path.isfile(host):
             raise BadProgram(f"{path}: is a script for {interpreter}, which does not exist: install it")
         argv = (interpreter, *rest, name, *argv[1:])
