@@ -150,9 +150,9 @@ def reserve_without_asking() -> None:
     import mmap
 
     class Map(mmap.mmap):
-        def __new__(cls, fileno: int, length: int, flags: int = 0) -> Self:
+        def __new__(cls, fileno: int, length: int, flags: int = 0, prot: int = 3) -> Self:
             del flags
-            return super().__new__(cls, fileno, length, flags=private)
+            return super().__new__(cls, fileno, length, flags=private, prot=prot)
 
     private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000
     mmap.mmap = Map  # type: ignore[misc]

@@ -46,6 +46,7 @@ class Guest:
             note=self.notes.append,
             threads=SimpleNamespace(alive=1, current=SimpleNamespace(tid=1)),
             alone=True,
+            system=SimpleNamespace(net="none"),
         )
         self._next = BASE
 

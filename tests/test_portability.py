@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 PACKAGE = HERE.parent / "emuleak"
 ABSENT = frozenset((*foreign_host.ONLY_POSIX, *foreign_host.ONLY_LINUX, *foreign_host.ONLY_POSIX_FLAGS))
 # Called only by who has asked already.
-ASKED_BEFORE = {("kernel/fifos.py", "mkfifo")} | {
+ASKED_BEFORE = {("kernel/fifos.py", "mkfifo"), ("hostcode.py", "uname")} | {
     ("kernel/xattr.py", name)
     for name in ("getxattr", "setxattr", "listxattr", "removexattr", "XATTR_CREATE", "XATTR_REPLACE")
 }

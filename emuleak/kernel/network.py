@@ -95,6 +95,9 @@ def _kind(kernel: Kernel, family: int, kind: int, protocol: int) -> int:
     if kind & ~(_KIND_BITS | O_CLOEXEC | O_NONBLOCK):
         raise SyscallError("EINVAL")
     if family != AF_UNIX:
+        if family in _IP and kernel.system.net == "none":
+            kernel.note("the program has no network: a socket of ip(7) was refused with EAFNOSUPPORT")
+            raise SyscallError("EAFNOSUPPORT")
         if family in _IP:
             from emuleak.kernel.inet import kind_of  # noqa: PLC0415
 

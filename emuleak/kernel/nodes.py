@@ -32,7 +32,7 @@ class Owner:
     def may(self, node: "Node", wanted: int) -> bool:
         """Whether it may read, write or execute (search), as path_resolution(7) has it."""
         if self.uid == 0:
-            runnable = node.mode & 0o111 or not stat.S_ISREG(node.mode)
+            runnable = node.mode & 0o111 or stat.S_ISDIR(node.mode)
             return bool(not wanted & SEARCH_BIT or runnable)
         shift = 6 if node.uid == self.uid else 3 if node.gid == self.gid else 0
         return node.mode >> shift & wanted == wanted

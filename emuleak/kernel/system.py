@@ -27,8 +27,8 @@ _MILLISECOND: Final = 1_000_000
 # What the program leaves behind may go on for so long on the guest's clock, which leaps where everybody sleeps.
 _AFTERLIFE_NS: Final = 60_000_000_000
 DEADLOCK: Final = "deadlock: "  # how the reason begins for which a run was stopped
-Net = Literal["loopback", "host"]
-"""Whom sockets of ip(7) reach: other processes of the run, or whatever the host reaches."""
+Net = Literal["none", "loopback", "host"]
+"""Whom sockets of ip(7) reach: nobody (there are none), other processes of the run, or whatever the host reaches."""
 INIT: Final = 1  # who gets the children of a process that ended
 
 
@@ -84,7 +84,7 @@ class System:
         self.observer: Observer = Nobody()
         self.stopped = ""
         self.foreground = first_id  # the process group that has the terminal
-        self.net: Net = "loopback"
+        self.net: Net = "none"
         self.ports: dict[tuple[int, int], list[Socket]] = {}  # who has a port, by type and number
         self.next_port = 40000
         self.hostname = b"emuleak"

@@ -4,9 +4,16 @@
 static pthread_mutex_t left = PTHREAD_MUTEX_INITIALIZER, right = PTHREAD_MUTEX_INITIALIZER;
 static int work;
 
+/* Long enough that a switch by chance hits it now and then. */
+static void linger(void) {
+    for (volatile int turn = 0; turn < 5000; turn++)
+        continue;
+}
+
 static void *left_first(void *unused) {
     MUST(pthread_mutex_lock(&left));
     work++;
+    linger();
     MUST(pthread_mutex_lock(&right));
     work++;
     MUST(pthread_mutex_unlock(&right));
@@ -17,6 +24,7 @@ static void *left_first(void *unused) {
 static void *right_first(void *unused) {
     MUST(pthread_mutex_lock(&right));
     work++;
+    linger();
     MUST(pthread_mutex_lock(&left));
     work++;
     MUST(pthread_mutex_unlock(&left));
