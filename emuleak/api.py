@@ -22,7 +22,7 @@ from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
 from emuleak.errors import BadOption, BadProgram, MachineFailure
-from emuleak.interrupts import interruptible
+from emuleak.interrupts import interruptible, put_off
 from emuleak.report import json
 from emuleak.report.document import Finding, Report
 from emuleak.report.source import Sources
@@ -200,7 +200,7 @@ def _written(session: Session) -> dict[str, bytes]:
 
 def _session(options: Options) -> Session:
     try:
-        return Session(options)
+        return _loaded(options)
     except BadOption as error:
         raise _by_its_name_here(error) from None
     except OSError as error:
@@ -209,6 +209,18 @@ def _session(options: Options) -> Session:
         if isinstance(options.stdin, str) and error.filename == options.stdin:
             raise BadOption(f"stdin {options.stdin}: cannot be read: {error.strerror}") from None
         raise
+
+
+def _loaded(options: Options) -> Session:
+    session: Session | None = None
+    try:
+        with put_off():
+            session = Session(options)
+    except KeyboardInterrupt:
+        if session is not None:
+            session.close()
+        raise
+    return session
 
 
 # ---- what counts

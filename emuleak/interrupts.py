@@ -22,6 +22,26 @@ _WAITING = frozenset({hostfiles.__name__, vfs.__name__})
 
 
 @contextmanager
+def put_off() -> Iterator[None]:
+    """Raise KeyboardInterrupt only at the end of the block: code of C++ in the midst of it might swallow it.
+
+    Does nothing where `interruptible` does nothing.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    pressed = threading.Event()
+    signal.signal(signal.SIGINT, lambda _number, _frame: pressed.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed.is_set():
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def interruptible(session: Session) -> Iterator[None]:
     """Raise KeyboardInterrupt at the end of the block if Ctrl-C was pressed in it, which ends the session's guest.
 
@@ -35,10 +55,9 @@ def interruptible(session: Session) -> Iterator[None]:
 
     def handle(_number: int, frame: FrameType | None) -> None:
         pressed.set()
-        if session.running:
-            session.stop("interrupted")
-            if frame is not None and frame.f_globals.get("__name__") in _WAITING:
-                raise InterruptedError(errno.EINTR, "the run is over")
+        session.stop("interrupted")  # though it may be about to begin, or over
+        if session.running and frame is not None and frame.f_globals.get("__name__") in _WAITING:
+            raise InterruptedError(errno.EINTR, "the run is over")
 
     signal.signal(signal.SIGINT, handle)
     try:
